@@ -1,0 +1,33 @@
+import {hash} from 'node:crypto';
+
+/** One attachment: what every kernel object that a plugin makes belongs to. */
+export interface Owner {
+  readonly network: string;
+  readonly containerId: string;
+  readonly ifName: string;
+}
+
+/** The first `length` hex digits of SHA-512, as the reference derives its names. */
+export function shortHash(text: string, length = 16): string {
+  return hash('sha512', text, 'hex').slice(0, length);
+}
+
+/** What the tag of every object of one network begins with. */
+export function networkKey(network: string): string {
+  return shortHash(network);
+}
+
+/** What the tag of every object of one attachment begins with: fixed length, whatever the names are. */
+export function ownerKey({network, containerId, ifName}: Owner): string {
+  return `${networkKey(network)}-${shortHash(`${ifName}:${containerId}`)}`;
+}
+
+/**
+ * The tag itself: the key, then names for people. Cut to `maxBytes` (128 for an nftables comment, 255
+ * for a link's alias); the key always fits. The reference tags its nftables rules in the same form.
+ */
+export function ownerTag(owner: Owner, maxBytes: number): string {
+  const names = `net: ${owner.network}, if: ${owner.ifName}, id: ${owner.containerId}`;
+  const tag = Buffer.from(`${ownerKey(owner)}, ${names}`.replaceAll('"', ''));
+  return tag.subarray(0, maxBytes).toString();
+}
