@@ -1,0 +1,163 @@
+import {spawn, type ChildProcess} from 'node:child_process';
+import {mkdir, readFile, writeFile} from 'node:fs/promises';
+import path from 'node:path';
+import type {ExecutionContext} from 'ava';
+import {runCommand, type CommandOptions, type Output} from './command.ts';
+import {binOf, ensurePackages} from './debian.ts';
+
+/**
+ * A host made for one test: a process in network, mount and process-id namespaces of its own, in which /run,
+ * /etc, /opt and /var/lib take writes that nobody else sees. When it is closed, all that was
+ * started, mounted or configured in it is gone.
+ */
+export interface TestHost {
+  /** Process id of its first process, as seen from outside. */
+  readonly pid: number;
+  /** Runs a command on it (see `runCommand`); programs of the `tools` packages are found by name. */
+  run(argv: readonly string[], options?: CommandOptions): Promise<Output>;
+  /** Runs a shell script on it that stops at the first error. */
+  sh(script: string, options?: CommandOptions): Promise<Output>;
+  /** Starts a process that lives as long as the host, or until it is killed. */
+  start(argv: readonly string[], options?: Pick<CommandOptions, 'env'>): ChildProcess;
+  /** Where a path of the host is reached from outside. */
+  path(file: string): string;
+  write(file: string, content: string): Promise<void>;
+  read(file: string): Promise<string>;
+  /** Makes a network namespace with `lo` up, and returns its path on the host: /run/netns/NAME. */
+  addNetns(name: string): Promise<string>;
+  removeNetns(name: string): Promise<void>;
+  /** The command line that runs `argv` in one of its network namespaces. */
+  inNetns(name: string, argv: readonly string[]): string[];
+  readonly log: (line: string) => void;
+  close(): Promise<void>;
+}
+
+const ownPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+// Everything is below namespaces of its own, so nothing here reaches the machine. A directory that
+// tests write to becomes a memory file system whose entries are links to the machine's.
+const setUp = `set -e
+umask 022
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir -p /run/machine/etc /run/machine/opt /run/machine/lib /run/machine/cgroup /run/netns /run/lock
+writable() {
+  mount --bind "$1" "/run/machine/$2"
+  mount -t tmpfs -o mode=755 tmpfs "$1"
+  for entry in "/run/machine/$2"/* "/run/machine/$2"/.[!.]*; do
+    if [ -e "$entry" ] || [ -L "$entry" ]; then ln -s "$entry" "$1/"; fi
+  done
+}
+writable /etc etc
+writable /opt opt
+writable /var/lib lib
+rm -rf /etc/cni /opt/cni /var/lib/cni /etc/containers /var/lib/containers
+mkdir -p /etc/cni/net.d /opt/cni/bin /var/lib/cni
+if mountpoint -q /sys/fs/cgroup; then mount --rbind /sys/fs/cgroup /run/machine/cgroup; fi
+mount -t sysfs sysfs /sys
+if mountpoint -q /run/machine/cgroup; then mount --rbind /run/machine/cgroup /sys/fs/cgroup; fi
+echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad || true
+hostname "$WEFT_TEST_HOSTNAME" || true
+echo ready
+trap '' INT TERM
+while :; do sleep 3600 & wait; done
+`;
+
+/**
+ * Makes a host for a test and closes it when the test ends; if the test failed, all that was run on
+ * it is shown. Root only.
+ */
+export async function makeHost(t: ExecutionContext): Promise<TestHost> {
+  const lines: string[] = [];
+  const host = await startHost((line) => lines.push(line));
+  t.teardown(async () => {
+    await host.close();
+    if (!t.passed) for (const line of lines) t.log(line);
+  });
+  return host;
+}
+
+/** As `makeHost`, without a test around it: the caller closes it. */
+export async function startHost(log: (line: string) => void = () => {}): Promise<TestHost> {
+  await ensurePackages('tools');
+  const holder = spawn(
+    'unshare',
+    [
+      ...['--net', '--mount', '--uts', '--ipc', '--pid', '--fork', '--kill-child', '--mount-proc'],
+      ...['--propagation', 'private', '/bin/sh', '-c', setUp],
+    ],
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {PATH: ownPath, LC_ALL: 'C', WEFT_TEST_HOSTNAME: 'weft-test'},
+    },
+  );
+  await ready(holder);
+  const children = await readFile(`/proc/${holder.pid}/task/${holder.pid}/children`, 'utf8');
+  const pid = Number(children.trim().split(' ')[0]);
+  const env = {PATH: `${binOf('tools')}:${ownPath}`, HOME: '/root', LC_ALL: 'C'};
+  const enter = ['nsenter', `--target=${pid}`, '--net', '--mount', '--uts', '--ipc', '--pid', '--'];
+  const host: TestHost = {
+    pid,
+    log,
+    run: (argv, options = {}) =>
+      runCommand([...enter, ...argv], {
+        log: (line) => log(line.replace(enter.join(' '), '').trimEnd()),
+        ...options,
+        env: {...env, ...options.env},
+      }),
+    sh: (script, options) => host.run(['/bin/sh', '-ec', script], options),
+    start(argv, options = {}) {
+      log(`& ${argv.join(' ')}`);
+      const child = spawn(enter[0]!, [...enter.slice(1), ...argv], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        env: {...env, ...options.env},
+      });
+      const name = path.basename(argv[0] ?? '');
+      for (const stream of [child.stdout, child.stderr])
+        stream.on('data', (chunk: Buffer) => {
+          for (const line of chunk.toString().trimEnd().split('\n')) log(`  ${name}: ${line}`);
+        });
+      return child;
+    },
+    path: (file) => path.join(`/proc/${pid}/root`, file),
+    async write(file, content) {
+      // A link would lead to the machine's file of that name, seen from outside.
+      await mkdir(path.dirname(host.path(file)), {recursive: true});
+      await writeFile(host.path(file), content);
+    },
+    read: (file) => readFile(host.path(file), 'utf8'),
+    async addNetns(name) {
+      const file = `/run/netns/${name}`;
+      await host.sh(`touch ${file}; unshare --net=${file} true; nsenter --net=${file} ip link set lo up`);
+      return file;
+    },
+    async removeNetns(name) {
+      await host.sh(`umount /run/netns/${name}; rm /run/netns/${name}`);
+    },
+    inNetns: (name, argv) => ['nsenter', `--net=/run/netns/${name}`, '--', ...argv],
+    async close() {
+      if (holder.exitCode !== null || holder.signalCode !== null) return;
+      const gone = new Promise((resolve) => holder.once('close', resolve));
+      // --kill-child: the first process goes with it, and everything in its namespace with that.
+      holder.kill('SIGKILL');
+      await gone;
+    },
+  };
+  return host;
+}
+
+async function ready(holder: ChildProcess): Promise<void> {
+  let said = '';
+  const failed = new Promise<never>((_, reject) => {
+    holder.once('error', reject);
+    holder.once('close', () => reject(new Error(`the test host did not start: ${said}`)));
+  });
+  const started = new Promise<void>((resolve) => {
+    for (const stream of [holder.stdout, holder.stderr])
+      stream?.on('data', (chunk: Buffer) => {
+        said += chunk.toString();
+        if (said.includes('ready\n')) resolve();
+      });
+  });
+  await Promise.race([started, failed]);
+  failed.catch(() => {});
+}

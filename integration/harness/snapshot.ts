@@ -1,0 +1,118 @@
+import type {ExecutionContext} from 'ava';
+import type {TestHost} from './host.ts';
+
+/** All that a test may leave on its host, one line per thing, each line beginning with its kind. */
+export type Snapshot = readonly string[];
+
+interface Link {
+  readonly ifname: string;
+  readonly master?: string;
+  readonly ifalias?: string;
+  readonly linkinfo?: {readonly info_kind?: string};
+}
+interface Address {
+  readonly ifname: string;
+  readonly addr_info: readonly {readonly local: string; readonly prefixlen: number; readonly scope: string}[];
+}
+interface Route {
+  readonly dst: string;
+  readonly gateway?: string;
+  readonly dev?: string;
+  readonly table?: string;
+}
+type NftObject = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+
+/** Lists links, addresses, routes, rules, netfilter objects, files, mounts and processes of a test host. */
+export async function takeSnapshot(host: TestHost): Promise<Snapshot> {
+  const quiet = {log: () => {}};
+  const json = async <T>(...argv: string[]) => {
+    const {stdout} = await host.run(argv, quiet);
+    return (stdout.trim() === '' ? [] : JSON.parse(stdout)) as T;
+  };
+  const links = await json<Link[]>('ip', '-j', '-d', 'link');
+  const addresses = await json<Address[]>('ip', '-j', 'address');
+  const routes = [
+    ...(await json<Route[]>('ip', '-j', '-4', 'route', 'show', 'table', 'all')),
+    ...(await json<Route[]>('ip', '-j', '-6', 'route', 'show', 'table', 'all')),
+  ];
+  const nft = await json<{nftables: NftObject[]}>('nft', '-j', 'list', 'ruleset');
+  const rest = await host.sh(listScript, quiet);
+  return [
+    ...links.map(
+      (link) =>
+        `link ${link.ifname} ${link.linkinfo?.info_kind ?? ''} master=${link.master ?? ''} ${link.ifalias ?? ''}`,
+    ),
+    // The kernel gives and takes link-local addresses and multicast routes in its own time.
+    ...addresses.flatMap(({ifname, addr_info}) =>
+      addr_info
+        .filter(({local}) => !local.startsWith('fe80:'))
+        .map(({local, prefixlen}) => `address ${ifname} ${local}/${prefixlen}`),
+    ),
+    ...routes
+      .filter(({dst}) => !/^(fe80:|ff00::|multicast )/.test(dst))
+      .map(({dst, gateway, dev, table}) => `route ${dst} ${gateway ?? ''} ${dev ?? ''} ${table ?? 'main'}`),
+    ...nft.nftables.flatMap(nftLines),
+    ...rest.stdout.trim().split('\n'),
+  ].sort();
+}
+
+const listScript = `
+ip -4 rule | sed 's/^/rule4 /'
+ip -6 rule | sed 's/^/rule6 /'
+for family in ip ip6; do
+  if [ -s /proc/net/\${family}_tables_names ]; then \${family}tables-legacy-save | grep -v '^[#:]' | sed 's/^/legacy /'; fi
+done
+find /run /var/lib/cni /etc/cni /opt/cni -xdev -path /run/machine -prune -o -type f -printf 'file %p\\n'
+sed 's/^/mount /' /proc/self/mounts
+for process in /proc/[0-9]*; do
+  name=$(tr '\\0\\n' '  ' < $process/cmdline 2>/dev/null | cut -c1-120) || continue
+  case "\${process#/proc/} $name" in "1 "*|"$$ "*|*"sleep 3600"*|*"$process"*|*" ") ;; *) echo "process $name" ;; esac
+done
+`;
+
+function nftLines(object: NftObject): string[] {
+  return Object.entries(object).flatMap(([kind, {handle: _, elem, ...body}]) => {
+    if (kind === 'metainfo') return [];
+    const name = `nft ${kind} ${body['family']} ${body['table'] ?? ''} ${body['name'] ?? ''}`;
+    if (kind !== 'set' && kind !== 'map') return [`nft ${kind} ${JSON.stringify(body)}`];
+    return [name, ...((elem ?? []) as unknown[]).map((each) => `${name} element ${JSON.stringify(each)}`)];
+  });
+}
+
+/** What is in `after` and was not in `before`. */
+export function findAdded(before: Snapshot, after: Snapshot): string[] {
+  const known = new Map<string, number>();
+  for (const line of before) known.set(line, (known.get(line) ?? 0) + 1);
+  return after.filter((line) => {
+    const left = known.get(line) ?? 0;
+    known.set(line, left - 1);
+    return left <= 0;
+  });
+}
+
+/**
+ * What attachments leave by design, as the reference's do: the bridge with its addresses, host-local's lock
+ * and the last address it gave, empty chains and sets.
+ */
+export const staysByDesign: readonly RegExp[] = [
+  /^link \S+ bridge master= $/,
+  /^address cni-?[a-z]*\d* /,
+  /^route \S+  cni-?[a-z]*\d* /,
+  /^file \S+\/(lock|last_reserved_ip\.\d+)$/,
+  /^nft (table|chain) /,
+  /^nft (set|map) \S+ \S+ \S+$/,
+];
+
+/** Fails the test for each thing that is there now, was not there before, and matches nothing of `allowed`. */
+export async function assertNothingLeft(
+  t: ExecutionContext,
+  host: TestHost,
+  before: Snapshot,
+  allowed: readonly RegExp[] = staysByDesign,
+): Promise<void> {
+  const left = findAdded(before, await takeSnapshot(host));
+  t.deepEqual(
+    left.filter((line) => !allowed.some((pattern) => pattern.test(line))),
+    [],
+  );
+}
