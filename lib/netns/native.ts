@@ -1,0 +1,143 @@
+import koffi from 'koffi';
+import {errnoCode, errnoText} from '../errno.ts';
+
+// The calls of the C library that Node has not. This is the only file that makes native calls; nothing here may be
+// touched while modules are evaluated, because the executable loads koffi's addon only when it is first used.
+
+type Func = (...args: unknown[]) => number;
+
+interface Libc {
+  readonly setns: Func;
+  readonly flock: Func;
+  readonly dup: Func;
+  readonly close: Func;
+  readonly setsockopt: Func;
+  readonly getsockopt: Func;
+  readonly getsockname: Func;
+}
+
+let loaded: Libc | undefined;
+
+function libc(): Libc {
+  if (loaded) return loaded;
+  // The program itself: its symbols include the C library it was linked to, glibc or not.
+  const self = koffi.load(null);
+  loaded = {
+    setns: self.func('int setns(int fd, int type)'),
+    flock: self.func('int flock(int fd, int operation)'),
+    dup: self.func('int dup(int fd)'),
+    close: self.func('int close(int fd)'),
+    setsockopt: self.func('int setsockopt(int fd, int level, int name, void *value, uint32_t size)'),
+    getsockopt: self.func('int getsockopt(int fd, int level, int name, void *value, void *size)'),
+    getsockname: self.func('int getsockname(int fd, void *address, void *size)'),
+  };
+  return loaded;
+}
+
+/** A failed system call, like those of node:fs: `errno` is negative, `code` its name, `syscall` the call. */
+function failed(syscall: string, errno = koffi.errno()): NodeJS.ErrnoException {
+  const error: NodeJS.ErrnoException = new Error(`${syscall}: ${errnoText(errno)}`);
+  error.errno = -errno;
+  error.code = errnoCode(errno);
+  error.syscall = syscall;
+  return error;
+}
+
+const cloneNewnet = 0x4000_0000;
+const eintr = 4;
+const eagain = 11;
+
+/** Moves the calling thread into a network namespace. Throws EPERM without CAP_SYS_ADMIN, EINVAL when it is none. */
+export function setns(fd: number): void {
+  if (libc().setns(fd, cloneNewnet) !== 0) throw failed('setns');
+}
+
+const lockShared = 1;
+const lockExclusive = 2;
+const lockNoWait = 4;
+const lockNone = 8;
+
+/**
+ * flock(2): locks the open file. With `wait` the thread sleeps until it is free, so nobody else in this process
+ * may hold it; without, the answer tells whether the lock was got.
+ */
+export function flock(
+  fd: number,
+  {exclusive, wait}: {readonly exclusive: boolean; readonly wait: boolean},
+): boolean {
+  const operation = (exclusive ? lockExclusive : lockShared) | (wait ? 0 : lockNoWait);
+  for (;;) {
+    if (libc().flock(fd, operation) === 0) return true;
+    const errno = koffi.errno();
+    if (errno === eagain && !wait) return false;
+    if (errno !== eintr) throw failed('flock', errno);
+  }
+}
+
+export function funlock(fd: number): void {
+  if (libc().flock(fd, lockNone) !== 0) throw failed('flock');
+}
+
+const solSocket = 1;
+const soError = 4;
+const soRcvbufForce = 33;
+
+/** Sets an integer option; throws ENOPROTOOPT where the kernel does not know it. */
+export function setSocketOption(
+  fd: number,
+  option: {readonly level: number; readonly name: number},
+  value: number,
+): void {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32LE(value);
+  if (libc().setsockopt(fd, option.level, option.name, bytes, 4) !== 0) throw failed('setsockopt');
+}
+
+/** SO_RCVBUFFORCE: past the system's limit. `false` without the privilege. */
+export function forceReceiveBuffer(fd: number, size: number): boolean {
+  try {
+    setSocketOption(fd, {level: solSocket, name: soRcvbufForce}, size);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Reads and clears the error a socket has pending; 0 is none. */
+export function takeSocketError(fd: number): number {
+  const value = Buffer.alloc(4);
+  const size = Buffer.from([4, 0, 0, 0]);
+  return libc().getsockopt(fd, solSocket, soError, value, size) === 0 ? value.readInt32LE() : 0;
+}
+
+const afNetlink = 16;
+const addressSize = 12;
+
+function netlinkPort(fd: number): number | undefined {
+  const address = Buffer.alloc(addressSize);
+  const size = Buffer.from([addressSize, 0, 0, 0]);
+  if (libc().getsockname(fd, address, size) !== 0 || address.readUInt16LE() !== afNetlink) return undefined;
+  return address.readUInt32LE(4);
+}
+
+/** The lowest free descriptor: what the next open file or socket of this process gets. */
+export function nextFd(): number {
+  const fd = libc().dup(0);
+  if (fd < 0) throw failed('dup');
+  libc().close(fd);
+  return fd;
+}
+
+/**
+ * The descriptor of the netlink socket bound to `port`, for which `guess` (from `nextFd` before it was opened) is
+ * tried first. Ports are unique within a process. `undefined` when there is none.
+ */
+export function findNetlinkFd(port: number, guess: number): number | undefined {
+  if (netlinkPort(guess) === port) return guess;
+  // Another thread opened or closed something in between: look at every descriptor that can be meant.
+  const last = Math.max(guess, nextFd()) + 64;
+  for (let fd = 3; fd <= last; fd++) {
+    if (netlinkPort(fd) === port) return fd;
+  }
+  return undefined;
+}
