@@ -86,13 +86,9 @@ async function fetchInto(
   const lists = path.join(cacheDir, 'debian', 'lists');
   await mkdir(path.join(lists, 'partial'), {recursive: true});
   const options = [
-    '-qq',
-    ...['-o', `Dir::State::Lists=${lists}`],
-    ...['-o', `Dir::Cache=${work}`],
-    ...['-o', 'APT::Sandbox::User=root'],
-    ...['-o', 'Debug::NoLocking=1'],
-    ...['-o', 'Acquire::Retries=3'],
-  ];
+    ['-qq', '-o', `Dir::State::Lists=${lists}`, '-o', `Dir::Cache=${work}`],
+    ['-o', 'APT::Sandbox::User=root', '-o', 'Debug::NoLocking=1', '-o', 'Acquire::Retries=3'],
+  ].flat();
   const apt = (argv: readonly string[], cwd: string) =>
     runCommand(['/usr/bin/apt-get', ...options, ...argv], {
       cwd,

@@ -1,6 +1,7 @@
 import {spawn, type ChildProcess} from 'node:child_process';
-import {mkdir, readFile, writeFile} from 'node:fs/promises';
+import {mkdir, readdir, readFile, rmdir, writeFile} from 'node:fs/promises';
 import path from 'node:path';
+import {setTimeout} from 'node:timers/promises';
 import type {ExecutionContext} from 'ava';
 import {runCommand, type CommandOptions, type Output} from './command.ts';
 import {binOf, ensurePackages} from './debian.ts';
@@ -28,6 +29,8 @@ export interface TestHost {
   removeNetns(name: string): Promise<void>;
   /** The command line that runs `argv` in one of its network namespaces. */
   inNetns(name: string, argv: readonly string[]): string[];
+  /** Control group for what runtimes start on it, the same in every hierarchy; removed with the host. */
+  readonly cgroup: string;
   readonly log: (line: string) => void;
   close(): Promise<void>;
 }
@@ -82,9 +85,9 @@ export async function startHost(log: (line: string) => void = () => {}): Promise
   const holder = spawn(
     'unshare',
     [
-      ...['--net', '--mount', '--uts', '--ipc', '--pid', '--fork', '--kill-child', '--mount-proc'],
-      ...['--propagation', 'private', '/bin/sh', '-c', setUp],
-    ],
+      ['--net', '--mount', '--uts', '--ipc', '--pid', '--fork', '--kill-child', '--mount-proc'],
+      ['--propagation', 'private', '/bin/sh', '-c', setUp],
+    ].flat(),
     {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {PATH: ownPath, LC_ALL: 'C', WEFT_TEST_HOSTNAME: 'weft-test'},
@@ -97,6 +100,7 @@ export async function startHost(log: (line: string) => void = () => {}): Promise
   const enter = ['nsenter', `--target=${pid}`, '--net', '--mount', '--uts', '--ipc', '--pid', '--'];
   const host: TestHost = {
     pid,
+    cgroup: `/weft-test-${pid}`,
     log,
     run: (argv, options = {}) =>
       runCommand([...enter, ...argv], {
@@ -140,9 +144,34 @@ export async function startHost(log: (line: string) => void = () => {}): Promise
       // --kill-child: the first process goes with it, and everything in its namespace with that.
       holder.kill('SIGKILL');
       await gone;
+      await removeCgroups(host.cgroup);
     },
   };
   return host;
+}
+
+/** Removes a control group, and those below it, from each hierarchy; their processes are gone. */
+async function removeCgroups(name: string): Promise<void> {
+  const root = '/sys/fs/cgroup';
+  const hierarchies = await readdir(root, {withFileTypes: true}).catch(() => []);
+  const remove = async (directory: string): Promise<void> => {
+    const below = await readdir(directory, {withFileTypes: true}).catch(() => []);
+    for (const entry of below) if (entry.isDirectory()) await remove(path.join(directory, entry.name));
+    // The kernel takes the dead out of their group a moment after they are gone.
+    for (let attempt = 0; attempt < 20; attempt++) {
+      const error = await rmdir(directory).then(
+        () => undefined,
+        (reason: NodeJS.ErrnoException) => reason,
+      );
+      if (error?.code !== 'EBUSY') return;
+      await setTimeout(50);
+    }
+  };
+  for (const base of [
+    root,
+    ...hierarchies.filter((each) => each.isDirectory()).map((each) => path.join(root, each.name)),
+  ])
+    await remove(path.join(base, name));
 }
 
 async function ready(holder: ChildProcess): Promise<void> {

@@ -67,14 +67,14 @@ export async function bootSecondKernel({
     const guest = spawn(
       path.join(binOf('kernel'), 'qemu-system-x86_64'),
       [
-        ...['-L', path.join(root, 'usr/share/seabios'), '-L', path.join(root, 'usr/share/qemu')],
-        ...['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', String(memoryMiB)],
-        ...['-nodefaults', '-display', 'none', '-no-reboot'],
-        ...['-serial', `file:${log}`, '-serial', 'stdio'],
-        ...['-kernel', path.join(root, 'boot', `vmlinuz-${version}`), '-initrd', initrd],
-        ...['-append', 'console=ttyS0 quiet panic=-1 mitigations=off'],
-        ...['-virtfs', 'local,path=/,mount_tag=root,security_model=none,multidevs=remap,readonly=on'],
-      ],
+        ['-L', path.join(root, 'usr/share/seabios'), '-L', path.join(root, 'usr/share/qemu')],
+        ['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', String(memoryMiB)],
+        ['-nodefaults', '-display', 'none', '-no-reboot'],
+        ['-serial', `file:${log}`, '-serial', 'stdio'],
+        ['-kernel', path.join(root, 'boot', `vmlinuz-${version}`), '-initrd', initrd],
+        ['-append', 'console=ttyS0 quiet panic=-1 mitigations=off'],
+        ['-virtfs', 'local,path=/,mount_tag=root,security_model=none,multidevs=remap,readonly=on'],
+      ].flat(),
       {stdio: ['ignore', 'pipe', 'pipe']},
     );
     const deadline = setTimeout(() => guest.kill('SIGKILL'), timeoutMs);
@@ -111,16 +111,6 @@ async function ensureModuleIndex(root: string, version: string): Promise<void> {
 }
 
 async function buildInitrd(root: string, version: string, script: string): Promise<Buffer> {
-  const file = async (name: string, from: string, mode = 0o100755): Promise<CpioEntry> => ({
-    name,
-    mode,
-    content: await readFile(from),
-  });
-  const text = (name: string, content: string): CpioEntry => ({
-    name,
-    mode: 0o100755,
-    content: Buffer.from(content),
-  });
   const directories = ['bin', 'dev', 'proc', 'sys', 'modules', 'host', 'rw', 'root'];
   return formatCpio([
     ...directories.map((name) => ({name, mode: 0o040755, content: Buffer.alloc(0)})),
@@ -134,6 +124,14 @@ async function buildInitrd(root: string, version: string, script: string): Promi
     text('main.sh', mainScript(root)),
     text('script.sh', script),
   ]);
+}
+
+async function file(name: string, from: string): Promise<CpioEntry> {
+  return {name, mode: 0o100755, content: await readFile(from)};
+}
+
+function text(name: string, content: string): CpioEntry {
+  return {name, mode: 0o100755, content: Buffer.from(content)};
 }
 
 function initScript(): string {

@@ -20,7 +20,14 @@ interface Route {
   readonly dev?: string;
   readonly table?: string;
 }
-type NftObject = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+interface NftBody {
+  readonly family?: string;
+  readonly table?: string;
+  readonly name?: string;
+  readonly handle?: number;
+  readonly elem?: readonly unknown[];
+}
+type NftObject = Readonly<Record<string, NftBody>>;
 
 /** Lists links, addresses, routes, rules, netfilter objects, files, mounts and processes of a test host. */
 export async function takeSnapshot(host: TestHost): Promise<Snapshot> {
@@ -71,11 +78,12 @@ done
 `;
 
 function nftLines(object: NftObject): string[] {
-  return Object.entries(object).flatMap(([kind, {handle: _, elem, ...body}]) => {
+  return Object.entries(object).flatMap(([kind, {elem = [], ...body}]) => {
     if (kind === 'metainfo') return [];
-    const name = `nft ${kind} ${body['family']} ${body['table'] ?? ''} ${body['name'] ?? ''}`;
-    if (kind !== 'set' && kind !== 'map') return [`nft ${kind} ${JSON.stringify(body)}`];
-    return [name, ...((elem ?? []) as unknown[]).map((each) => `${name} element ${JSON.stringify(each)}`)];
+    const what = {...body, handle: undefined};
+    if (kind !== 'set' && kind !== 'map') return [`nft ${kind} ${JSON.stringify(what)}`];
+    const name = `nft ${kind} ${body.family ?? ''} ${body.table ?? ''} ${body.name ?? ''}`;
+    return [name, ...elem.map((each) => `${name} element ${JSON.stringify(each)}`)];
   });
 }
 
