@@ -1,0 +1,61 @@
+import {CniError, errorCodes} from './error.ts';
+import {defaultTimeoutMs, execPlugin} from './exec.ts';
+import {findInPath} from './find.ts';
+import type {Command} from './plugin.ts';
+import {findResultVersion, parseResult} from './result.ts';
+import type {Json, Result} from './types.ts';
+
+/** What a delegate shares with the call that delegates (spec section 4). */
+export interface Delegation {
+  readonly env: Readonly<Record<string, string>>;
+  readonly path: readonly string[];
+  readonly stdin: string;
+  /** The configuration's version: that of a result which states none. */
+  readonly cniVersion: string;
+  readonly stderr: (text: string) => void;
+  /**
+   * Runs the plugin of this file in process, if it is one of ours; `undefined` if it is not.
+   * `env` is the delegate's.
+   */
+  readonly callBuiltin: (
+    file: string,
+    env: Readonly<Record<string, string>>,
+  ) => Promise<{readonly result: Result | undefined}> | undefined;
+}
+
+/**
+ * Runs plugin `type` with the caller's environment (but for the verb) and configuration, in process
+ * where it is one of ours. Gives the result of an ADD. Errors of the delegate come back unchanged.
+ */
+export async function delegate(
+  delegation: Delegation,
+  type: string,
+  command: Command,
+): Promise<Result | undefined> {
+  const file = findInPath(type, delegation.path);
+  const env = {...delegation.env, CNI_COMMAND: command};
+  const builtin = delegation.callBuiltin(file, env);
+  if (builtin) return (await builtin).result;
+  const {stdin, stderr, cniVersion} = delegation;
+  const stdout = await execPlugin({file, env, stdin, stderr, timeoutMs: findTimeout(env)});
+  return command === 'ADD' ? parseOutput(stdout, cniVersion) : undefined;
+}
+
+/** Reads what a plugin printed on ADD. Throws the reference's sentences (code 999). */
+export function parseOutput(stdout: string, cniVersion: string): Result {
+  let json: Json;
+  try {
+    json = JSON.parse(stdout) as Json;
+  } catch (error) {
+    throw new CniError(
+      errorCodes.internal,
+      `failed to unmarshal raw result: ${(error as Error).message} result ${stdout}`,
+    );
+  }
+  return parseResult(json, findResultVersion(json) ?? cniVersion);
+}
+
+function findTimeout(env: Readonly<Record<string, string>>): number {
+  const timeoutMs = Number(env['WEFT_DELEGATE_TIMEOUT_MS']);
+  return timeoutMs > 0 ? timeoutMs : defaultTimeoutMs;
+}

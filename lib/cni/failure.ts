@@ -1,0 +1,56 @@
+import {CniError, errorCodes} from './error.ts';
+import {formatJson} from './json.ts';
+
+/** What a plugin that failed prints (spec section 5). */
+export function formatFailure(error: unknown): string {
+  const {code, message, details} = toCniError(error);
+  return formatJson({code, msg: message, ...(details !== '' && {details})});
+}
+
+/**
+ * Any failure as the runtime is to see it: the code and details of the CniError at its root, 999
+ * without one, and as message the whole chain of causes, each said once.
+ */
+export function toCniError(error: unknown): CniError {
+  if (error instanceof CniError && error.cause === undefined) return error;
+  const root = findRoot(error);
+  return new CniError(root?.code ?? errorCodes.internal, describe(error), root?.details ?? '', {
+    cause: error,
+  });
+}
+
+/** One line for a failure: its message, then those of its causes. */
+export function describeFailure(error: unknown): string {
+  const {message, details} = toCniError(error);
+  return details === '' ? message : `${message}; ${details}`;
+}
+
+/** The CniError that an error is, wraps, or consists of; of several only if they agree on the code. */
+function findRoot(error: unknown): CniError | undefined {
+  if (error instanceof CniError) return error;
+  if (error instanceof AggregateError) {
+    const roots = error.errors.map(findRoot);
+    const [first] = roots;
+    if (!first || roots.some((root) => root?.code !== first.code)) return undefined;
+    return roots.length === 1 ? first : new CniError(first.code, first.message);
+  }
+  return error instanceof Error ? findRoot(error.cause) : undefined;
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const parts = error instanceof AggregateError ? [...new Set(error.errors.map(describeMember))] : [];
+  if (parts.length > 0) return join(error.message, parts.join('; '));
+  return error.cause === undefined ? error.message || error.name : join(error.message, describe(error.cause));
+}
+
+/** Details of the members of a list would be lost otherwise. */
+function describeMember(error: unknown): string {
+  const text = describe(error);
+  return error instanceof CniError && error.details !== '' ? `${text} (${error.details})` : text;
+}
+
+function join(message: string, cause: string): string {
+  if (message === '' || cause.includes(message)) return cause;
+  return message.includes(cause) ? message : `${message}: ${cause}`;
+}
