@@ -339,7 +339,7 @@ export function message<H, A>(
   const aligned = (header.size + 3) & ~3;
   return {
     put(w, value) {
-      header.put(w, value.header ?? {});
+      header.putPart(w, value.header ?? {});
       w.align();
       if (value.attributes !== undefined) attributes.put(w, value.attributes);
     },

@@ -3,10 +3,11 @@ import type {Codec, Fixed, Writer} from './attrs.ts';
 type Fields = Readonly<Record<string, Fixed<unknown>>>;
 type ValuesOf<F extends Fields> = {readonly [K in keyof F]: F[K] extends Codec<infer V> ? V : never};
 
-/** A C struct: all fields when read, those left out are zero when written. */
+/** A C struct. */
 export interface Struct<T> extends Fixed<T> {
   readonly offsets: Readonly<Record<keyof T, number>>;
-  put(w: Writer, value: Partial<T>): void;
+  /** Writes it with zeros in the fields left out. */
+  putPart(w: Writer, value: Partial<T>): void;
 }
 
 /**
@@ -29,6 +30,9 @@ export function struct<F extends Fields>(fields: F): Struct<ValuesOf<F>> {
     align: widest,
     offsets: Object.fromEntries(rows.map(([name, offset]) => [name, offset])) as Record<keyof F, number>,
     put(w, value) {
+      this.putPart(w, value);
+    },
+    putPart(w, value) {
       const at = w.reserve(size);
       w.buffer.fill(0, at, at + size);
       for (const [name, offset, codec] of rows) {

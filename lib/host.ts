@@ -1,0 +1,84 @@
+import {openNetfilterSocket, type NetfilterSocket} from './netlink/nft/socket.ts';
+import {openRouteSocket, type RouteSocket} from './netlink/route/socket.ts';
+import {Netns} from './netns/netns.ts';
+import {sysctl, type Sysctl} from './netns/sysctl.ts';
+
+/**
+ * What a verb reaches the kernel through. Plugins get it as an argument and open nothing themselves: so the agent can keep
+ * the sockets open between calls, and tests can make the kernel refuse any single request.
+ */
+export interface Host {
+  /** Links, addresses and routes of the namespace the process began in; opened when first used. */
+  readonly rt: RouteSocket;
+  /** nftables of that namespace; opened when first used. */
+  readonly nft: NetfilterSocket;
+  /** Settings of that namespace. */
+  readonly sysctl: Sysctl;
+  /**
+   * The namespace of a container: fails with NetnsNotFoundError when its path is gone, else with the reference's messages
+   * (lib/netns/netns.ts). Close it, `using sandbox = host.sandbox(path)`.
+   */
+  sandbox(path: string): Sandbox;
+  /** Whether the path is the namespace that `rt` is in. Throws as `sandbox` does. */
+  isHostNetns(path: string): boolean;
+  close(): void;
+}
+
+export interface Sandbox extends Disposable {
+  readonly netns: Netns;
+  /** Links, addresses and routes of the container; opened when first used. */
+  readonly rt: RouteSocket;
+  /** The container's settings. */
+  readonly sysctl: Sysctl;
+  close(): void;
+}
+
+/** The real one. Cheap until something is used; after an error that closed a socket, the next use opens a new one. */
+export function openHost({timeoutMs = 5000}: {readonly timeoutMs?: number} = {}): Host {
+  let rt: ReturnType<typeof openRouteSocket> | undefined;
+  let nft: ReturnType<typeof openNetfilterSocket> | undefined;
+  return {
+    get rt() {
+      if (!rt || rt.closed) rt = openRouteSocket({timeoutMs});
+      return rt;
+    },
+    get nft() {
+      if (!nft || nft.closed) nft = openNetfilterSocket({timeoutMs});
+      return nft;
+    },
+    sysctl,
+    sandbox: (path) => openSandbox(Netns.open(path), {timeoutMs}),
+    isHostNetns(path) {
+      using netns = Netns.open(path);
+      using own = Netns.current();
+      return own.sameAs(netns);
+    },
+    close() {
+      rt?.close();
+      nft?.close();
+    },
+  };
+}
+
+/** Takes over `netns`: closing the sandbox closes it. */
+function openSandbox(netns: Netns, {timeoutMs}: {readonly timeoutMs: number}): Sandbox {
+  let rt: ReturnType<typeof openRouteSocket> | undefined;
+  const close = () => {
+    rt?.close();
+    netns.close();
+  };
+  return {
+    netns,
+    get rt() {
+      if (!rt || rt.closed) rt = netns.run(() => openRouteSocket({timeoutMs}));
+      return rt;
+    },
+    sysctl: {
+      read: (name) => netns.run(() => sysctl.read(name)),
+      write: (name, value) => netns.run(() => sysctl.write(name, value)),
+      ensure: (name, value) => netns.run(() => sysctl.ensure(name, value)),
+    },
+    close,
+    [Symbol.dispose]: close,
+  };
+}
