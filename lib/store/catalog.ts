@@ -1,0 +1,249 @@
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  futimesSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import {basename, dirname, join} from 'node:path';
+import {isErrno, storeError} from './error.ts';
+import {buildIndex, Index, memoryBytes, readStamp} from './index.ts';
+import type {IndexEntry, Stamp} from './index.ts';
+import {formatHolder, parseFileName, parseHolder} from './reservation.ts';
+import {isBookkeeping, unfinishedName} from './tree.ts';
+import type {Bytes} from './table.ts';
+
+/**
+ * Stamps lie in 1973, where no clock is that anybody sets, plus the time since boot: under the lock it
+ * only grows, so no two are the same.
+ */
+const stampBaseSeconds = 100_000_000;
+
+export interface CatalogOptions {
+  readonly directory: string;
+  /** Where the index is kept; without one every call reads the whole directory. */
+  readonly indexDir?: string | undefined;
+  readonly bootId: string;
+}
+
+/**
+ * The index of a directory and how it stays true, under the directory's lock: it counts only while the
+ * directory's modification time is the one that we set ourselves after our last change. Whoever else creates or
+ * removes a file sets it to now, and the next call reads the directory again.
+ */
+export class Catalog {
+  readonly #options: CatalogOptions;
+  #index: Index | undefined;
+  /** The whole index where it is not (or not yet) in its file. */
+  #image: Buffer | undefined;
+  #fd: number | undefined;
+  #changed = false;
+
+  constructor(options: CatalogOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * What `look` finds in the index. An index that turns out to be broken is built again; `look` may
+   * therefore run twice.
+   */
+  use<T>(look: (index: Index) => T): T {
+    try {
+      return look((this.#index ??= this.#open()));
+    } catch (error) {
+      if (this.#image || !(error instanceof IndexError)) throw error;
+      this.rebuild();
+      return look(this.#index!);
+    }
+  }
+
+  /** Says that the directory was changed, and how; `change` does the same to the index. */
+  noteChange(change: (index: Index) => void): void {
+    this.#changed = true;
+    // What is not loaded needs no change: the directory's new time makes it invalid.
+    if (!this.#index) return;
+    try {
+      change(this.#index);
+    } catch {
+      this.rebuild();
+    }
+  }
+
+  /** Whether what is known came from the directory itself in this call. */
+  get isFresh(): boolean {
+    return this.#image !== undefined;
+  }
+
+  /** Reads the directory itself, whatever the index says. */
+  rebuild(): void {
+    this.#closeFile();
+    this.#image = buildIndex(this.#readDirectory());
+    this.#index = new Index(memoryBytes(this.#image));
+  }
+
+  /**
+   * Makes the index valid again after our changes. Failing is nobody's trouble: without an index the next
+   * call reads the directory.
+   */
+  close(): void {
+    try {
+      if (this.#index && (this.#changed || this.#image)) this.#save(this.#index);
+    } catch {
+      // The directory's time is not the one in the index, whichever step this was.
+    } finally {
+      this.#closeFile();
+    }
+  }
+
+  #open(): Index {
+    const path = this.#path();
+    if (path !== undefined) {
+      try {
+        this.#fd = openSync(path, constants.O_RDWR);
+        const bytes = fileBytes(this.#fd);
+        const stamp = readStamp(bytes);
+        if (stamp && sameStamp(stamp, this.#look())) return new Index(bytes);
+      } catch (error) {
+        if (!(error instanceof IndexError) && !isErrno(error, 'ENOENT', 'EACCES', 'EPERM', 'EROFS')) throw error;
+      }
+    }
+    this.rebuild();
+    return this.#index!;
+  }
+
+  #save(index: Index): void {
+    const path = this.#path();
+    if (path === undefined) return;
+    if (index.isWorn) return rmSync(path, {force: true});
+    const stamp = this.#setStamp();
+    if (!stamp) return;
+    index.writeStamp(stamp);
+    if (!this.#image) return;
+    mkdirSync(dirname(path), {recursive: true, mode: 0o700});
+    const unfinished = join(dirname(path), `.${basename(path)}`);
+    const fd = openSync(unfinished, 'w', 0o600);
+    try {
+      writeSync(fd, this.#image);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(unfinished, path);
+  }
+
+  #setStamp(): Stamp | undefined {
+    const seconds = stampBaseSeconds + Number(process.hrtime.bigint() / 1000n) / 1e6;
+    const fd = openSync(this.#options.directory, constants.O_RDONLY | constants.O_DIRECTORY);
+    try {
+      futimesSync(fd, seconds, seconds);
+      const stamp = this.#stampOf(fstatSync(fd, {bigint: true}));
+      // A file system that keeps whole seconds could not tell two of our own changes apart.
+      return stamp.mtimeNs % 1_000_000_000n === 0n ? undefined : stamp;
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  #look(): Stamp {
+    return this.#stampOf(statSync(this.#options.directory, {bigint: true}));
+  }
+
+  #stampOf(found: {dev: bigint; ino: bigint; mtimeNs: bigint; ctimeNs: bigint}): Stamp {
+    const {dev: device, ino: inode, mtimeNs, ctimeNs} = found;
+    return {device, inode, mtimeNs, ctimeNs, bootId: this.#options.bootId};
+  }
+
+  #path(): string | undefined {
+    const {directory, indexDir, bootId} = this.#options;
+    if (indexDir === undefined || bootId === '') return undefined;
+    const {dev, ino} = statSync(directory);
+    return join(indexDir, `${basename(directory)}.${dev}-${ino}`);
+  }
+
+  #readDirectory(): IndexEntry[] {
+    const {directory} = this.#options;
+    const entries: IndexEntry[] = [];
+    for (const name of listNames(directory)) {
+      // Whoever wrote it held the lock that we hold now: it was killed.
+      if (name === unfinishedName) this.#removeUnfinished();
+      const ip = isBookkeeping(name) ? undefined : parseFileName(name);
+      if (!ip) continue;
+      const content = readReservation(join(directory, name));
+      const holder = content === undefined ? undefined : parseHolder(content);
+      if (holder) entries.push({ip, holder: formatHolder(holder)});
+      else if (content === undefined) entries.push({ip});
+    }
+    return entries;
+  }
+
+  #removeUnfinished(): void {
+    try {
+      rmSync(join(this.#options.directory, unfinishedName), {force: true});
+      this.#changed = true;
+    } catch {
+      // Read-only: it does no harm, and whoever creates a reservation next removes it first.
+    }
+  }
+
+  #closeFile(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
+    this.#index = undefined;
+  }
+}
+
+/** `undefined` where there is something that cannot be read: in use, by nobody knows whom. */
+function readReservation(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    // Removed by somebody who does not take the lock.
+    if (isErrno(error, 'ENOENT')) return '';
+    if (isErrno(error, 'EISDIR', 'EACCES', 'EPERM', 'ELOOP')) return undefined;
+    throw storeError('read', path, error);
+  }
+}
+
+/** The names in a directory. */
+export function listNames(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    throw storeError('list', directory, error);
+  }
+}
+
+class IndexError extends Error {
+  override readonly name = 'IndexError';
+}
+
+function fileBytes(fd: number): Bytes {
+  return {
+    read(offset, length) {
+      const bytes = Buffer.alloc(length);
+      const got = readSync(fd, bytes, 0, length, offset);
+      if (got !== length) throw new IndexError('the index is cut short');
+      return bytes;
+    },
+    write(offset, bytes) {
+      writeSync(fd, bytes, 0, bytes.length, offset);
+    },
+  };
+}
+
+function sameStamp(a: Stamp, b: Stamp): boolean {
+  return (
+    a.mtimeNs === b.mtimeNs &&
+    a.ctimeNs === b.ctimeNs &&
+    a.inode === b.inode &&
+    a.device === b.device &&
+    a.bootId === b.bootId
+  );
+}
