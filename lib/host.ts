@@ -1,7 +1,10 @@
-import {openNetfilterSocket, type NetfilterSocket} from './netlink/nft/socket.ts';
 import {openRouteSocket, type RouteSocket} from './netlink/route/socket.ts';
+import {NetlinkSocket, type Netlink} from './netlink/socket.ts';
 import {Netns} from './netns/netns.ts';
 import {sysctl, type Sysctl} from './netns/sysctl.ts';
+
+// linux/netlink.h
+const netlinkNetfilter = 12;
 
 /**
  * What a verb reaches the kernel through. Plugins get it as an argument and open nothing themselves: so the agent can keep
@@ -11,7 +14,7 @@ export interface Host {
   /** Links, addresses and routes of the namespace the process began in; opened when first used. */
   readonly rt: RouteSocket;
   /** nftables of that namespace; opened when first used. */
-  readonly nft: NetfilterSocket;
+  readonly nft: Netlink;
   /** Settings of that namespace. */
   readonly sysctl: Sysctl;
   /**
@@ -34,16 +37,16 @@ export interface Sandbox extends Disposable {
 }
 
 /** The real one. Cheap until something is used; after an error that closed a socket, the next use opens a new one. */
-export function openHost({timeoutMs = 5000}: {readonly timeoutMs?: number} = {}): Host {
+export function createHost({timeoutMs = 5000}: {readonly timeoutMs?: number} = {}): Host {
   let rt: ReturnType<typeof openRouteSocket> | undefined;
-  let nft: ReturnType<typeof openNetfilterSocket> | undefined;
+  let nft: NetlinkSocket | undefined;
   return {
     get rt() {
       if (!rt || rt.closed) rt = openRouteSocket({timeoutMs});
       return rt;
     },
     get nft() {
-      if (!nft || nft.closed) nft = openNetfilterSocket({timeoutMs});
+      if (!nft || nft.closed) nft = new NetlinkSocket({protocol: netlinkNetfilter, timeoutMs});
       return nft;
     },
     sysctl,
