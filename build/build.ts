@@ -1,0 +1,80 @@
+import {execFileSync} from 'node:child_process';
+import {createHash} from 'node:crypto';
+import {
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+
+import {bundle} from './bundle.ts';
+import {makeImage, stripNode} from './image.ts';
+import {libraryNames, putLibraries} from './libraries.ts';
+import {measure} from './measure.ts';
+import {getPinnedNode} from './node.ts';
+import {binDir, root, workDir} from './paths.ts';
+import {listPlugins} from './plugins.ts';
+
+/** Leaves dist/bin as docs/install.md describes it and prints what it made. */
+export async function build(): Promise<void> {
+  try {
+    await buildAll();
+  } finally {
+    rmSync(workDir, {recursive: true, force: true});
+  }
+}
+
+async function buildAll(): Promise<void> {
+  const started = performance.now();
+  const {version} = JSON.parse(readFileSync(`${root}/package.json`, 'utf8')) as {version: string};
+  const node = stripNode(getPinnedNode());
+  const bundles = await bundle(version);
+
+  mkdirSync(workDir, {recursive: true});
+  mkdirSync(binDir, {recursive: true});
+  writeFileSync(`${workDir}/tools.cjs`, bundles.tools);
+  const image = {
+    name: 'weft',
+    main: bundles.main,
+    node,
+    assets: {
+      'koffi.node': `${root}/node_modules/@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`,
+      'netlink.node': `${root}/node_modules/netlink/prebuilds/linux-${process.arch}/node.napi.node`,
+      'tools.cjs': `${workDir}/tools.cjs`,
+    },
+  };
+  await putLibraries(binDir);
+  // V8 takes compiled code only in a process that started from the very snapshot it was compiled in: so a first
+  // executable compiles the second bundle for the one that stays.
+  await makeImage({...image, output: `${workDir}/weft`});
+  execFileSync(`${workDir}/weft`, [`${workDir}/tools.cache`], {stdio: 'inherit', env: {}});
+  const assets = {...image.assets, 'tools.cache': `${workDir}/tools.cache`};
+  await makeImage({...image, assets, output: `${binDir}/weft`});
+  putLinks(['cnitool', ...listPlugins().flatMap(({names}) => names)]);
+
+  const size = (statSync(`${binDir}/weft`).size / 1e6).toFixed(1);
+  const hash = createHash('sha256').update(bundles.main).update('\0').update(bundles.tools).digest('hex');
+  console.log(
+    `dist/bin/weft ${version}: ${size} MB, made in ${((performance.now() - started) / 1000).toFixed(1)} s`,
+  );
+  console.log(`bundle ${hash}`);
+  const [plugin] = listPlugins();
+  if (plugin === undefined) return;
+  const time = measure({command: `${binDir}/${plugin.folder}`, env: {CNI_COMMAND: 'VERSION'}});
+  console.log(`start-up: ${time.toFixed(1)} ms (${plugin.folder} VERSION, whole process, median)`);
+}
+
+/** Relative links, so that dist/bin can be moved and mounted anywhere; those of removed plugins go. */
+function putLinks(names: readonly string[]): void {
+  const links = new Set(names);
+  const keep = new Set<string>(['weft', ...libraryNames, ...links]);
+  for (const name of readdirSync(binDir)) {
+    if (!keep.has(name)) rmSync(`${binDir}/${name}`);
+    else if (lstatSync(`${binDir}/${name}`).isSymbolicLink()) links.delete(name);
+  }
+  for (const name of links) symlinkSync('weft', `${binDir}/${name}`);
+}

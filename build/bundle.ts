@@ -1,0 +1,99 @@
+import {createHash} from 'node:crypto';
+import * as esbuild from 'esbuild';
+
+import {listPlugins} from './plugins.ts';
+import {root} from './paths.ts';
+
+/** Stands in the bundles where the hash of the bundles belongs; as long as the hash. */
+const idPlaceholder = '@bundle-hash@@@@';
+
+/** The program as two CommonJS scripts. */
+export interface Bundles {
+  /** cli/main.ts with lib/ and plugins/: evaluated once, into the start-up snapshot. */
+  readonly main: string;
+  /** cli/tools.ts: the command line tools, evaluated when one of them is called. */
+  readonly tools: string;
+  /** 16 hex digits of the hash of both: the same sources give the same id. */
+  readonly id: string;
+}
+
+/** Bundles the program; `version` is what `weft version` says. */
+export async function bundle(version: string): Promise<Bundles> {
+  const [main, tools] = await Promise.all([
+    bundleEntry({entry: 'cli/main.ts', version}),
+    bundleEntry({entry: 'cli/tools.ts', version}),
+  ]);
+  const id = createHash('sha256').update(main).update('\0').update(tools).digest('hex').slice(0, 16);
+  return {main: main.replaceAll(idPlaceholder, id), tools: tools.replaceAll(idPlaceholder, id), id};
+}
+
+/** Bundles one entry file as the executable wants it. */
+export async function bundleEntry({entry, version}: {entry: string; version: string}): Promise<string> {
+  const {outputFiles} = await esbuild.build({
+    entryPoints: [entry],
+    absWorkingDir: root,
+    write: false,
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node24',
+    supported: {using: true},
+    minifyWhitespace: true,
+    minifySyntax: true,
+    charset: 'utf8',
+    legalComments: 'none',
+    logLevel: 'warning',
+    plugins: [virtualModules(version), lazyAddons],
+  });
+  return outputFiles[0]!.text;
+}
+
+/** `weft:plugins` is the table of plugins by name, `weft:release` what this build is. */
+function virtualModules(version: string): esbuild.Plugin {
+  return {
+    name: 'weft',
+    setup(build) {
+      build.onResolve({filter: /^weft:/}, ({path}) => ({
+        path: path.slice('weft:'.length),
+        namespace: 'weft',
+      }));
+      build.onLoad({filter: /^plugins$/, namespace: 'weft'}, () => ({
+        contents: pluginTable(),
+        resolveDir: root,
+      }));
+      build.onLoad({filter: /^release$/, namespace: 'weft'}, () => ({
+        contents: `export const release = ${JSON.stringify({version, id: idPlaceholder})};`,
+      }));
+    },
+  };
+}
+
+function pluginTable(): string {
+  const folders = listPlugins();
+  return [
+    ...folders.map(({folder}, i) => `import {plugin as plugin${i}} from './plugins/${folder}/plugin.ts';`),
+    'export const plugins = new Map([',
+    ...folders.flatMap(({names}, i) => names.map((name) => `  [${JSON.stringify(name)}, plugin${i}],`)),
+    ']);',
+  ].join('\n');
+}
+
+/**
+ * A snapshot cannot hold a native addon, and both packages load theirs as soon as they are
+ * evaluated, from a path beside them. So they get an object that loads it on first use, out of the
+ * executable itself: see cli/addon.ts.
+ */
+const lazyAddons: esbuild.Plugin = {
+  name: 'lazy-addons',
+  setup(build) {
+    build.onResolve({filter: /^(koffi|node-gyp-build)$/}, ({path}) => ({path, namespace: 'addon'}));
+    build.onLoad({filter: /^koffi$/, namespace: 'addon'}, () => ({
+      contents: `module.exports = require('./cli/addon.ts').lazyAddon('koffi.node');`,
+      resolveDir: root,
+    }));
+    build.onLoad({filter: /^node-gyp-build$/, namespace: 'addon'}, () => ({
+      contents: `module.exports = () => require('./cli/addon.ts').lazyAddon('netlink.node');`,
+      resolveDir: root,
+    }));
+  },
+};

@@ -1,0 +1,89 @@
+import {execFileSync, spawnSync} from 'node:child_process';
+import {chmodSync, copyFileSync, mkdirSync, readFileSync, renameSync, writeFileSync} from 'node:fs';
+
+import {setRunpath} from './elf.ts';
+import {workDir} from './paths.ts';
+
+const fuse = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
+
+export interface Image {
+  readonly name: string;
+  /** The script of the start-up snapshot. */
+  readonly main: string;
+  /** Files embedded in the executable: asset name to path. */
+  readonly assets: Readonly<Record<string, string>>;
+  /** The Node executable to start from: see `stripNode`. */
+  readonly node: string;
+  readonly output: string;
+}
+
+/** Makes a single executable out of a script, its snapshot and its assets. */
+export async function makeImage({name, main, assets, node, output}: Image): Promise<void> {
+  mkdirSync(workDir, {recursive: true});
+  const files = {
+    main: `${workDir}/${name}.cjs`,
+    conf: `${workDir}/${name}.json`,
+    blob: `${workDir}/${name}.blob`,
+  };
+  writeFileSync(files.main, main);
+  writeFileSync(
+    files.conf,
+    JSON.stringify({
+      main: files.main,
+      output: files.blob,
+      useSnapshot: true,
+      disableExperimentalSEAWarning: true,
+      // Without these a container runtime's NODE_OPTIONS would run foreign code as root, and SIGUSR1
+      // open an inspector.
+      execArgv: ['--no-warnings', '--disable-sigusr1'],
+      execArgvExtension: 'none',
+      assets,
+    }),
+  );
+  run(process.execPath, ['--experimental-sea-config', files.conf]);
+
+  const temporary = `${output}.new`;
+  copyFileSync(node, temporary);
+  await inject(temporary, readFileSync(files.blob));
+  setRunpath(temporary, '$ORIGIN');
+  chmodSync(temporary, 0o755);
+  // In one step: an executable that runs at this moment goes on with the old file.
+  renameSync(temporary, output);
+}
+
+/** A copy of Node without its symbol table (12 MB); with binutils missing it is a plain copy. */
+export function stripNode(node: string): string {
+  mkdirSync(workDir, {recursive: true});
+  const stripped = `${workDir}/node`;
+  copyFileSync(node, stripped);
+  const {error, status, stderr} = spawnSync('strip', [stripped], {encoding: 'utf8'});
+  if (error !== undefined || status !== 0) {
+    copyFileSync(node, stripped);
+    console.warn(`note: not stripped, weft is 12 MB larger (strip: ${error?.message ?? stderr.trim()})`);
+  }
+  return stripped;
+}
+
+async function inject(path: string, blob: Buffer): Promise<void> {
+  const {default: postject} = await import('postject');
+  // It reports sections that strip took away, section by section.
+  const {log, warn} = console;
+  console.log = console.warn = () => {};
+  try {
+    await postject.inject(path, 'NODE_SEA_BLOB', blob, {sentinelFuse: fuse});
+  } finally {
+    Object.assign(console, {log, warn});
+  }
+}
+
+function run(command: string, args: readonly string[]): void {
+  try {
+    execFileSync(command, args, {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: {PATH: process.env['PATH'] ?? ''},
+    });
+  } catch (error) {
+    const stderr = error instanceof Error && 'stderr' in error ? String(error.stderr) : '';
+    throw new Error(`${command} ${args.join(' ')} failed: ${stderr}`, {cause: error});
+  }
+}

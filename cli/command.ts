@@ -1,0 +1,32 @@
+import type {Release} from './release.ts';
+
+/** What a command of the `weft` tool gets: everything it takes from its process, so that tests can give it theirs. */
+export interface Context {
+  /** The arguments behind the command's name. */
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly release: Release;
+  /** Absolute path of the running executable. */
+  readonly program: string;
+  /** Every name a plugin answers to. */
+  readonly plugins: readonly string[];
+  /** Prints a line for the user. */
+  readonly out: (line: string) => void;
+  /** Prints a line about what went wrong or is to be known. */
+  readonly err: (line: string) => void;
+}
+
+/** One command of the `weft` tool: a file of its own in cli/, and a row in the table of cli/weft.ts. */
+export interface Command {
+  /** One line for `weft help`. */
+  readonly summary: string;
+  /** All of `weft help <command>`: how it is called and what its options are. */
+  readonly usage: string;
+  /** Returns the exit code. What it throws is printed as one sentence, with exit code 1. */
+  run(context: Context): Promise<number>;
+}
+
+/** A command was called wrongly: exit code 2, and a pointer to its help. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}

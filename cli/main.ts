@@ -1,0 +1,84 @@
+import {startupSnapshot} from 'node:v8';
+import {plugins} from 'weft:plugins';
+import {release} from 'weft:release';
+import {describeFailure, formatFailure} from '../lib/cni/failure.ts';
+import {CniError, errorCodes} from '../lib/cni/error.ts';
+import type {Plugin} from '../lib/cni/plugin.ts';
+import {runPlugin} from '../lib/cni/skel.ts';
+import {processIo, writeAll} from '../lib/cni/stdio.ts';
+import {openHost, type Host} from '../lib/host.ts';
+import {basename} from 'node:path';
+import {isOwnFile} from './builtin.ts';
+import {type Invocation, parseInvocation} from './invocation.ts';
+import {formatTrailer} from './release.ts';
+import {loadTools} from './load-tools.ts';
+
+/*
+ * What the executable starts with. Everything imported here, and evaluated by it, is in the start-up snapshot: it was
+ * evaluated once, on the machine that built it. Only `main` runs in each process.
+ */
+startupSnapshot.setDeserializeMainFunction(main);
+
+function main(): void {
+  const invocation = parseInvocation(process.argv, plugins);
+  // Foreign programs get this environment from us, and so do we ourselves when executed: Node would act on it.
+  for (const name of Object.keys(process.env)) if (name.startsWith('NODE_')) delete process.env[name];
+  run(invocation).then(exit, (error: unknown) => fail(invocation, error));
+  // Nothing left to wait for, and no answer: without this the process would end with success and no result.
+  process.once('beforeExit', () => fail(invocation, new Error('weft stopped in the middle of its work')));
+  process.once('uncaughtException', (error) => fail(invocation, error));
+}
+
+function run(invocation: Invocation): Promise<number> {
+  switch (invocation.kind) {
+    case 'plugin':
+      return callPlugin(invocation.name);
+    case 'cnitool':
+    case 'weft':
+      return callTool(invocation);
+  }
+}
+
+async function callTool({kind, args}: Exclude<Invocation, {kind: 'plugin'}>): Promise<number> {
+  // One after the other, whatever the tool does meanwhile; a reader that went away stops nothing.
+  let written = Promise.resolve();
+  const print = (fd: number) => (line: string) => {
+    written = written.then(() => writeAll(fd, `${line}\n`)).catch(() => {});
+  };
+  const context = {
+    args,
+    env: process.env,
+    release,
+    program: process.execPath,
+    plugins: [...plugins.keys()],
+    out: print(1),
+    err: print(2),
+  };
+  const code = await loadTools().weft(context);
+  await written;
+  return code;
+}
+
+async function callPlugin(name: string): Promise<number> {
+  const plugin = plugins.get(name);
+  if (plugin === undefined) {
+    throw new CniError(
+      errorCodes.internal,
+      `weft ${release.version} has no plugin ${JSON.stringify(name)}`,
+      `it has ${[...plugins.keys()].join(', ')}; \`weft install\` writes their files anew`,
+    );
+  }
+  const own = {program: process.execPath, trailer: formatTrailer(release)};
+  const findBuiltin = (file: string): Plugin<Host> | undefined =>
+    isOwnFile(file, own) ? plugins.get(basename(file)) : undefined;
+  return runPlugin(plugin, processIo(process.env), openHost(), findBuiltin);
+}
+
+const exit = (code: number): never => process.exit(code);
+
+/** The last resort: an answer in the form that the caller understands, whatever happened. */
+function fail({kind}: Invocation, error: unknown): void {
+  const answer =
+    kind === 'plugin' ? writeAll(1, formatFailure(error)) : writeAll(2, `weft: ${describeFailure(error)}\n`);
+  void answer.finally(() => process.exit(1)).catch(() => {});
+}
