@@ -6,7 +6,7 @@ import {CniError, errorCodes} from '../lib/cni/error.ts';
 import type {Plugin} from '../lib/cni/plugin.ts';
 import {runPlugin} from '../lib/cni/skel.ts';
 import {processIo, writeAll} from '../lib/cni/stdio.ts';
-import {openHost, type Host} from '../lib/host.ts';
+import {createHost, type Host} from '../lib/host.ts';
 import {basename} from 'node:path';
 import {isOwnFile} from './builtin.ts';
 import {type Invocation, parseInvocation} from './invocation.ts';
@@ -71,7 +71,7 @@ async function callPlugin(name: string): Promise<number> {
   const own = {program: process.execPath, trailer: formatTrailer(release)};
   const findBuiltin = (file: string): Plugin<Host> | undefined =>
     isOwnFile(file, own) ? plugins.get(basename(file)) : undefined;
-  return runPlugin(plugin, processIo(process.env), openHost(), findBuiltin);
+  return runPlugin(plugin, processIo(process.env), createHost(), findBuiltin);
 }
 
 const exit = (code: number): never => process.exit(code);
