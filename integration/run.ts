@@ -1,0 +1,107 @@
+import {spawn} from 'node:child_process';
+import {existsSync, globSync} from 'node:fs';
+import {createInterface} from 'node:readline';
+import {
+  findUnexpectedSkips,
+  formatSlowest,
+  parseReportLine,
+  type ReportedTest,
+} from './harness/ava-report.ts';
+import {ensurePackages, packageSets, type PackageSet} from './harness/debian.ts';
+import {repository} from './harness/paths.ts';
+import {bootSecondKernel} from './harness/second-kernel.ts';
+
+// `npm test`: unit tests, tests of the real executables, and those that need another kernel; then the ten
+// slowest tests and, as the last line, the counts.
+
+const root = process.getuid?.() === 0;
+const debian = existsSync('/usr/bin/apt-get') && existsSync('/usr/bin/dpkg-deb');
+const tests: ReportedTest[] = [];
+const problems: string[] = [];
+
+function say(line: string): void {
+  console.log(line);
+}
+
+function report(line: string): void {
+  say(line);
+  const test = parseReportLine(line);
+  if (test !== undefined) tests.push(test);
+}
+
+async function runAva(phase: string, files: readonly string[], ...flags: string[]): Promise<void> {
+  if (files.length === 0) return;
+  say(`\n=== ${phase}`);
+  const started = performance.now();
+  const child = spawn('ava', [...flags, ...files], {
+    cwd: repository,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {...process.env, FORCE_COLOR: '0', NO_COLOR: '1'},
+  });
+  const ended = new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', resolve);
+  });
+  child.stderr.on('data', (chunk: Buffer) => process.stderr.write(chunk));
+  for await (const line of createInterface({input: child.stdout})) report(line);
+  judge(phase, await ended);
+  say(`=== ${phase}: ${((performance.now() - started) / 1000).toFixed(1)} s`);
+}
+
+/** A run that failed without a failed test (an exception, a time-out) must fail all the same. */
+function judge(phase: string, code: number | null): void {
+  const failed = tests.some(({outcome}) => outcome === 'failed');
+  if (code !== 0 && !failed) problems.push(`${phase}: ended with ${code}`);
+}
+
+async function fetchPackages(): Promise<boolean> {
+  say('\n=== Debian packages that only tests need (into .cache/, not installed)');
+  try {
+    for (const set of Object.keys(packageSets) as PackageSet[]) {
+      await ensurePackages(set);
+      say(`  ${set}: ${packageSets[set].join(', ')}`);
+    }
+    return true;
+  } catch (error) {
+    for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) say(`  ${cause.message}`);
+    problems.push('Debian packages could not be fetched');
+    return false;
+  }
+}
+
+async function runSecondKernel(files: readonly string[]): Promise<void> {
+  if (files.length === 0) return;
+  const phase = "second kernel (Debian's, in qemu)";
+  say(`\n=== ${phase}`);
+  const boot = await bootSecondKernel({
+    script: `cd ${repository}
+export PATH=${repository}/node_modules/.bin:$PATH CI=true NO_COLOR=1 WEFT_SECOND_KERNEL=1
+ava --serial --timeout=300s ${files.join(' ')}
+`,
+    timeoutMs: 600_000,
+    onLine: report,
+  });
+  judge(phase, boot.code);
+  if (boot.code === null) say(boot.console);
+  say(`=== ${phase}: ${(boot.durationMs / 1000).toFixed(1)} s`);
+}
+
+const find = (pattern: string) => globSync(pattern, {cwd: repository}).toSorted();
+
+await runAva('unit', find('test/**/*.test.ts'));
+if (!debian) {
+  say("\napt-get and dpkg-deb are missing: tests against Debian's packages are left out");
+  problems.push('no Debian package tools');
+}
+const fetched = debian && (await fetchPackages());
+await runAva('integration', find('integration/*.test.ts'), '--concurrency', '3');
+if (fetched) await runSecondKernel(find('integration/second-kernel/*.test.ts'));
+
+const count = (outcome: ReportedTest['outcome']) => tests.filter((test) => test.outcome === outcome).length;
+problems.push(...findUnexpectedSkips(tests, {root}).map((title) => `skipped unexpectedly: ${title}`));
+say('\nThe slowest tests:');
+for (const line of formatSlowest(tests)) say(line);
+if (!root) say('\nNot root: tests of the kernel and of runtimes were left out.');
+for (const problem of problems) say(`\n${problem}`);
+if (problems.length > 0 || count('failed') > 0 || count('passed') === 0) process.exitCode = 1;
+say(`\n${count('passed')} passed, ${count('failed')} failed, ${count('skipped')} skipped`);
