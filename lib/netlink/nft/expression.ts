@@ -1,0 +1,68 @@
+import {bytes, eachAttribute, putAttribute, string} from '../attrs.ts';
+import type {Codec, Values} from '../attrs.ts';
+import {bitwise} from './expr/bitwise.ts';
+import {cmp} from './expr/cmp.ts';
+import {counter} from './expr/counter.ts';
+import {ct} from './expr/ct.ts';
+import {fib} from './expr/fib.ts';
+import {immediate} from './expr/immediate.ts';
+import {lookup} from './expr/lookup.ts';
+import {masq} from './expr/masq.ts';
+import {match} from './expr/match.ts';
+import {meta} from './expr/meta.ts';
+import {nat} from './expr/nat.ts';
+import {payload} from './expr/payload.ts';
+
+/** Attributes of every expression, by the name the kernel knows it by. */
+const tables = {bitwise, cmp, counter, ct, fib, immediate, lookup, masq, match, meta, nat, payload} as const;
+
+type Tables = typeof tables;
+type Name = keyof Tables;
+
+/** One step of a rule. */
+export type Expression = {
+  readonly [N in Name]: {readonly name: N; readonly data: Values<Tables[N]['table']>};
+}[Name];
+
+/** An expression that has no file of its own here; kept as it came. */
+export interface OtherExpression {
+  readonly name: 'other';
+  readonly kind: string;
+  readonly data: Uint8Array;
+}
+
+/** enum nft_expr_attributes. */
+const numbers = {name: 1, data: 2} as const;
+
+/** How an expression is written in the list of a rule. */
+export const expressionCodec: Codec<Expression | OtherExpression> = {
+  nested: true,
+  put(w, expression) {
+    if (expression.name === 'other') {
+      putAttribute(w, numbers.name, string, expression.kind);
+      putAttribute(w, numbers.data, {...bytes, nested: true}, expression.data);
+      return;
+    }
+    putAttribute(w, numbers.name, string, expression.name);
+    const codec = tables[expression.name] as Codec<Expression['data']>;
+    putAttribute(w, numbers.data, codec, expression.data);
+  },
+  get(b, start, end) {
+    let kind = '';
+    let place: readonly [number, number] = [end, end];
+    eachAttribute(b, start, end, (number, from, to) => {
+      if (number === numbers.name) kind = string.get(b, from, to);
+      else if (number === numbers.data) place = [from, to];
+    });
+    if (!Object.hasOwn(tables, kind)) return {name: 'other', kind, data: bytes.get(b, ...place)};
+    return {name: kind, data: tables[kind as Name].get(b, ...place)} as Expression;
+  },
+};
+
+/** For tests: the names of all expressions that have a file. */
+export const expressionNames = Object.keys(tables) as readonly Name[];
+
+/** The verdict register; a chain's evaluation ends or jumps when it is set. */
+export const verdictRegister = 0;
+/** The register every statement here computes in. */
+export const register = 1;

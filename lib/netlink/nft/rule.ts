@@ -1,0 +1,101 @@
+import {array, attrs, string, u64be} from '../attrs.ts';
+import {Flag} from '../message.ts';
+import type {NetfilterSocket} from './socket.ts';
+import type {ChainRef} from './chain.ts';
+import {expressionCodec} from './expression.ts';
+import type {Expression, OtherExpression} from './expression.ts';
+import {messages, operation} from './operation.ts';
+import type {Operation} from './operation.ts';
+import {list} from './transaction.ts';
+import {formatComment, userData} from './userdata.ts';
+
+/** enum nft_rule_attributes. */
+const ruleAttrs = attrs({
+  table: [1, string],
+  chain: [2, string],
+  handle: [3, u64be],
+  expressions: [4, array(expressionCodec, {type: 1})],
+  position: [6, u64be],
+  userdata: [7, userData(0)],
+});
+
+/** A part of a rule: what it says in nft's language, and the expressions the kernel runs for it. */
+export interface Statement {
+  readonly text: string;
+  readonly expressions: readonly Expression[];
+}
+
+export interface Rule extends ChainRef {
+  readonly statements: readonly Statement[];
+  readonly comment?: string;
+}
+
+/** A rule as the kernel has it. */
+export interface RuleInfo {
+  readonly handle: bigint;
+  readonly expressions: readonly (Expression | OtherExpression)[];
+  readonly comment?: string;
+}
+
+/** Appends a rule; one that says the same already is no error and stays. */
+export function addRule(rule: Rule): Operation {
+  return newRule(rule, 'add', Flag.create | Flag.append);
+}
+
+/** Puts a rule in front of all others of its chain. */
+export function insertRule(rule: Rule): Operation {
+  return newRule(rule, 'insert', Flag.create);
+}
+
+function newRule({family, table, chain, statements, comment}: Rule, verb: string, flags: number): Operation {
+  return operation(
+    {message: messages.newRule, flags, family},
+    ruleAttrs,
+    {
+      table,
+      chain,
+      expressions: statements.flatMap(({expressions}) => expressions),
+      userdata: comment === undefined ? undefined : {comment},
+    },
+    () => {
+      const text = statements.map(({text}) => text).join(' ');
+      return `${verb} rule ${family} ${table} ${chain} ${text}${formatComment(comment)}`;
+    },
+  );
+}
+
+/** Deletes one rule; ENOENT where there is none of that handle. */
+export function deleteRule({family, table, chain}: ChainRef, handle: bigint): Operation {
+  return operation(
+    {message: messages.deleteRule, family},
+    ruleAttrs,
+    {table, chain, handle},
+    () => `delete rule ${family} ${table} ${chain} handle ${handle}`,
+  );
+}
+
+/** Deletes all rules of a chain; ENOENT where there is no such chain. */
+export function flushChain({family, table, chain}: ChainRef): Operation {
+  return operation(
+    {message: messages.deleteRule, family},
+    ruleAttrs,
+    {table, chain},
+    () => `flush chain ${family} ${table} ${chain}`,
+  );
+}
+
+/** The rules of a chain in order; none where there is no such chain. */
+export async function listRules(nft: NetfilterSocket, {family, table, chain}: ChainRef): Promise<RuleInfo[]> {
+  const question = operation(
+    {message: messages.getRule, family},
+    ruleAttrs,
+    {table, chain},
+    () => `list chain ${family} ${table} ${chain}`,
+  );
+  const rules = await list(nft, question, ruleAttrs);
+  return rules.map(({handle = 0n, expressions = [], userdata}) => ({
+    handle,
+    expressions,
+    ...(userdata?.comment !== undefined && {comment: userdata.comment}),
+  }));
+}

@@ -1,0 +1,109 @@
+import {attrs, string, u32, u32be, u64be} from '../attrs.ts';
+import {Writer} from '../attrs.ts';
+import {creation, messages, operation} from './operation.ts';
+import type {Creation, Operation, TableRef} from './operation.ts';
+import {formatType, typeBytes, typeNumber, typeOrder} from './set-type.ts';
+import type {SetType} from './set-type.ts';
+import {formatComment, userData} from './userdata.ts';
+
+/** enum nft_set_attributes. */
+export const setAttrs = attrs({
+  table: [1, string],
+  name: [2, string],
+  flags: [3, u32be],
+  keyType: [4, u32be],
+  keyBytes: [5, u32be],
+  dataType: [6, u32be],
+  dataBytes: [7, u32be],
+  policy: [8, u32be],
+  id: [10, u32be],
+  userdata: [13, userData(7)],
+  handle: [16, u64be],
+});
+
+/** enum nft_set_flags. */
+const isMap = 8;
+
+/** NFT_DATA_VERDICT. */
+const verdictType = 0xffffff00;
+
+/** libnftnl/udata.h, enum nftnl_udata_set_types. */
+const entries = {keyOrder: 0, dataOrder: 1, dataInterval: 6} as const;
+
+export interface SetRef extends TableRef {
+  readonly set: string;
+  /** What an element's key is; needed to write elements as text. */
+  readonly key: SetType;
+}
+
+/** A set, or a map when it has `data`. */
+export interface NftSet extends SetRef {
+  readonly data?: SetType | 'verdict';
+  /** A number of its own in the transaction; from 1. */
+  readonly id: number;
+  readonly comment?: string;
+}
+
+/** Makes the set or map unless it is there. EEXIST where one of that name has other types. */
+export function ensureSet(set: NftSet): Operation {
+  return newSet(set, creation.ensure);
+}
+
+/** Makes the set or map; EEXIST where it is there. */
+export function addSet(set: NftSet): Operation {
+  return newSet(set, creation.add);
+}
+
+function newSet({family, table, set, key, data, id, comment}: NftSet, {verb, flags}: Creation): Operation {
+  const order = data === undefined || data === 'verdict' ? 0 : typeOrder(data);
+  return operation(
+    {message: messages.newSet, flags, family},
+    setAttrs,
+    {
+      table,
+      name: set,
+      flags: data === undefined ? 0 : isMap,
+      keyType: typeNumber(key),
+      keyBytes: typeBytes(key),
+      ...(data !== undefined && {
+        dataType: data === 'verdict' ? verdictType : typeNumber(data),
+        dataBytes: data === 'verdict' ? 0 : typeBytes(data),
+      }),
+      id,
+      userdata: {
+        ...(comment !== undefined && {comment}),
+        entries: [
+          [entries.keyOrder, number(typeOrder(key))],
+          ...(data === undefined
+            ? []
+            : ([
+                [entries.dataOrder, number(order)],
+                [entries.dataInterval, number(0)],
+              ] as const)),
+        ],
+      },
+    },
+    () => {
+      const type = `type ${formatType(key)}${data === undefined ? '' : ` : ${data === 'verdict' ? data : formatType(data)}`} ;`;
+      const note = comment === undefined ? '' : `${formatComment(comment)} ;`;
+      return `${verb} ${data === undefined ? 'set' : 'map'} ${family} ${table} ${set} { ${type}${note} }`;
+    },
+  );
+}
+
+/** Deletes the set with its elements; EBUSY while a rule uses it. */
+export function deleteSet({family, table, set}: SetRef): Operation {
+  return operation(
+    {message: messages.deleteSet, family},
+    setAttrs,
+    {table, name: set},
+    // nft takes either word for either object.
+    () => `delete set ${family} ${table} ${set}`,
+  );
+}
+
+function number(value: number): Uint8Array {
+  const w = new Writer(4);
+  u32.put(w, value);
+  return w.bytes();
+}

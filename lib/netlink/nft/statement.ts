@@ -1,0 +1,121 @@
+import {bitsOf, familyOf, formatIp, ipBytes} from '../../ip/address.ts';
+import type {Family} from '../../ip/address.ts';
+import {formatCidr, subnetOf} from '../../ip/cidr.ts';
+import type {Cidr} from '../../ip/cidr.ts';
+import {macBytes} from '../../ip/mac.ts';
+import {cmpOps} from './expr/cmp.ts';
+import {metaKeys} from './expr/meta.ts';
+import {payloadBases} from './expr/payload.ts';
+import {register, verdictRegister} from './expression.ts';
+import type {Expression} from './expression.ts';
+import {families} from './operation.ts';
+import type {Statement} from './rule.ts';
+import type {SetRef} from './set.ts';
+import {formatVerdict, verdictData} from './verdict.ts';
+import type {Verdict} from './verdict.ts';
+
+// Statements for tables of family inet (addresses) and bridge (hardware addresses).
+
+type Field = 'saddr' | 'daddr';
+
+/** Offset of both addresses in an IPv4 and an IPv6 header. */
+const offsets = {4: {saddr: 12, daddr: 16}, 6: {saddr: 8, daddr: 24}} as const;
+const words = {4: 'ip', 6: 'ip6'} as const;
+
+/** `ip daddr 10.1.0.0/16`; the subnet's host bits do not matter. */
+export function matchAddress(field: Field, cidr: Cidr): Statement {
+  const family = familyOf(cidr.ip);
+  const {ip, prefix} = subnetOf(cidr);
+  if (prefix === 0) return {text: `meta nfproto ipv${family}`, expressions: ofFamily(family)};
+  const bits = bitsOf(family);
+  // As nft does: whole bytes are compared as they are, for the rest the host bits are cut off.
+  const whole = prefix % 8 === 0;
+  const length = whole ? prefix / 8 : bits / 8;
+  const text = `${words[family]} ${field} ${prefix === bits ? formatIp(ip) : formatCidr({ip, prefix})}`;
+  return {
+    text,
+    expressions: [
+      ...ofFamily(family),
+      loadAddress(field, family, length),
+      ...(whole ? [] : [maskTo(prefix, length)]),
+      equals(ipBytes(ip).subarray(0, length)),
+    ],
+  };
+}
+
+/** `ip saddr vmap @name`: the verdict that the map has for the address. */
+export function verdictOfAddress(
+  field: Field,
+  family: Family,
+  map: SetRef & {readonly id?: number},
+): Statement {
+  return {
+    text: `${words[family]} ${field} vmap @${map.set}`,
+    expressions: [
+      ...ofFamily(family),
+      loadAddress(field, family, bitsOf(family) / 8),
+      {
+        name: 'lookup',
+        data: {sreg: register, dreg: verdictRegister, set: map.set, setId: map.id},
+      },
+    ],
+  };
+}
+
+/** `iifname "veth0"`. */
+export function matchInputInterface(name: string): Statement {
+  const padded = Buffer.alloc(16);
+  padded.write(name);
+  return {
+    text: `iifname "${name}"`,
+    expressions: [{name: 'meta', data: {key: metaKeys.iifname, dreg: register}}, equals(padded)],
+  };
+}
+
+/** `ether saddr aa:bb:cc:dd:ee:ff`, in a table of family bridge. */
+export function matchSourceMac(mac: string): Statement {
+  return {
+    text: `ether saddr ${mac}`,
+    expressions: [
+      {name: 'payload', data: {dreg: register, base: payloadBases.link, offset: 6, length: 6}},
+      equals(macBytes(mac)),
+    ],
+  };
+}
+
+export function masquerade(): Statement {
+  return {text: 'masquerade', expressions: [{name: 'masq', data: {}}]};
+}
+
+export function verdict(verdict: Verdict): Statement {
+  return {
+    text: formatVerdict(verdict),
+    expressions: [{name: 'immediate', data: {dreg: verdictRegister, data: verdictData(verdict)}}],
+  };
+}
+
+/** In a table of family inet the header is only known to be IPv4 or IPv6 after this. */
+function ofFamily(family: Family): Expression[] {
+  return [
+    {name: 'meta', data: {key: metaKeys.nfproto, dreg: register}},
+    equals(Uint8Array.of(families[words[family]])),
+  ];
+}
+
+function loadAddress(field: Field, family: Family, length: number): Expression {
+  const offset = offsets[family][field];
+  return {name: 'payload', data: {dreg: register, base: payloadBases.network, offset, length}};
+}
+
+function equals(value: Uint8Array): Expression {
+  return {name: 'cmp', data: {sreg: register, op: cmpOps.eq, value: {value}}};
+}
+
+function maskTo(prefix: number, length: number): Expression {
+  const mask = Buffer.alloc(length);
+  for (let bit = 0; bit < prefix; bit++) mask[bit >> 3]! |= 0x80 >> (bit & 7);
+  return {
+    name: 'bitwise',
+    data: {sreg: register, dreg: register, length, mask: {value: mask}, xor: {value: Buffer.alloc(length)}},
+  };
+}
