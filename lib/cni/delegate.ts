@@ -1,9 +1,8 @@
-import {CniError, errorCodes} from './error.ts';
 import {defaultTimeoutMs, execPlugin} from './exec.ts';
 import {findInPath} from './find.ts';
 import type {Command} from './plugin.ts';
-import {findResultVersion, parseResult} from './result.ts';
-import type {Json, Result} from './types.ts';
+import {parseOutput} from './result.ts';
+import type {Result} from './types.ts';
 
 /** What a delegate shares with the call that delegates (spec section 4). */
 export interface Delegation {
@@ -38,21 +37,7 @@ export async function delegate(
   if (builtin) return (await builtin).result;
   const {stdin, stderr, cniVersion} = delegation;
   const stdout = await execPlugin({file, env, stdin, stderr, timeoutMs: findTimeout(env)});
-  return command === 'ADD' ? parseOutput(stdout, cniVersion) : undefined;
-}
-
-/** Reads what a plugin printed on ADD. Throws the reference's sentences (code 999). */
-export function parseOutput(stdout: string, cniVersion: string): Result {
-  let json: Json;
-  try {
-    json = JSON.parse(stdout) as Json;
-  } catch (error) {
-    throw new CniError(
-      errorCodes.internal,
-      `failed to unmarshal raw result: ${(error as Error).message} result ${stdout}`,
-    );
-  }
-  return parseResult(json, findResultVersion(json) ?? cniVersion);
+  return command === 'ADD' ? parseOutput(stdout, cniVersion).result : undefined;
 }
 
 function findTimeout(env: Readonly<Record<string, string>>): number {

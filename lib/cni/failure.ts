@@ -51,6 +51,6 @@ function describeMember(error: unknown): string {
 }
 
 function join(message: string, cause: string): string {
-  if (message === '' || cause.includes(message)) return cause;
-  return message.includes(cause) ? message : `${message}: ${cause}`;
+  if (cause.startsWith(message)) return cause;
+  return message.endsWith(cause) ? message : `${message}: ${cause}`;
 }

@@ -73,11 +73,29 @@ export function parseResult(json: Json, version: string): Result {
   return family.read(object);
 }
 
-/** The version a result states; `undefined` where it states none. */
-export function findResultVersion(json: Json): string | undefined {
-  if (json === null || typeof json !== 'object' || Array.isArray(json)) return undefined;
-  const version = findKey(json as JsonObject, 'cniVersion');
-  return typeof version === 'string' && version !== '' ? version : undefined;
+/** What a plugin printed on ADD, and the version it is in. */
+export interface Output {
+  readonly result: Result;
+  readonly version: string;
+}
+
+/**
+ * Reads what a plugin printed on ADD. It should be in the configuration's version, and is taken for
+ * that where it states none, as old IPAM plugins do; "null" is an empty result. Throws the
+ * reference's sentences (code 999).
+ */
+export function parseOutput(stdout: string, confVersion: string): Output {
+  let json: Json;
+  try {
+    json = JSON.parse(stdout) as Json;
+  } catch (error) {
+    const reason = (error as Error).message;
+    throw new CniError(errorCodes.internal, `failed to unmarshal raw result: ${reason} result ${stdout}`);
+  }
+  const isObject = json !== null && typeof json === 'object' && !Array.isArray(json);
+  const stated = isObject ? findKey(json as JsonObject, 'cniVersion') : undefined;
+  const version = typeof stated === 'string' && stated !== '' ? stated : confVersion;
+  return {result: parseResult(json, version), version};
 }
 
 /**
