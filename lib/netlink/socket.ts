@@ -63,6 +63,7 @@ const enobufs = 105;
 const etimedout = 110;
 const eintr = 4;
 const ebadf = 9;
+const eproto = 71;
 
 interface Datagram {
   readonly writer: Writer;
@@ -337,11 +338,19 @@ export class NetlinkSocket implements Netlink {
       const pending = this.#pending.get(buffer.readUInt32LE(at + 8));
       const reply: Reply = {type, flags, buffer, start: at + headerSize, end: at + length};
       if (pending) this.#answer(pending, reply);
-      else if (type >= messageType.firstOfProtocol) this.#options.onNotification?.(reply);
+      else if (type >= messageType.firstOfProtocol) this.#notify(reply);
       if (this.#closed) return;
       at += (length + 3) & ~3;
     }
     if (this.#queue.length > 0) this.#pump();
+  }
+
+  #notify(reply: Reply): void {
+    try {
+      this.#options.onNotification?.(reply);
+    } catch (error) {
+      this.#fail('read notification', eproto, error instanceof Error ? error.message : String(error));
+    }
   }
 
   #answer(pending: Pending, reply: Reply): void {

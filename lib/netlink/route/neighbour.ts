@@ -1,0 +1,140 @@
+import {familyOf, formatIp, type Ip} from '../../ip/address.ts';
+import {attrs, ip, mac, message, s32, u16, u16be, u32, u8, type Writer} from '../attrs.ts';
+import {isNotFound} from '../error.ts';
+import {Flag} from '../message.ts';
+import {struct} from '../struct.ts';
+import {afBridge, afInet, afInet6, afUnspec, rtm, type RouteSocket} from './socket.ts';
+
+/** struct ndmsg of linux/neighbour.h. */
+export const ndmsg = struct({family: u8, pad1: u8, pad2: u16, ifindex: s32, state: u16, flags: u8, type: u8});
+
+/** linux/neighbour.h, enum NDA_*. */
+export const neighbourAttributes = attrs({
+  dst: [1, ip],
+  lladdr: [2, mac],
+  vlan: [5, u16],
+  port: [6, u16be],
+  vni: [7, u32],
+  // The link through which the tunnel goes.
+  via: [8, u32],
+  master: [9, u32],
+});
+export const neighbourMessage = message(ndmsg, neighbourAttributes);
+
+/** NUD_*: a permanent entry is never asked for again, one with noArp never at all. */
+export const neighbourState = {
+  incomplete: 0x01,
+  reachable: 0x02,
+  stale: 0x04,
+  delay: 0x08,
+  probe: 0x10,
+  failed: 0x20,
+  noArp: 0x40,
+  permanent: 0x80,
+} as const;
+
+/** NTF_* */
+export const neighbourFlag = {use: 0x01, self: 0x02, master: 0x04, proxy: 0x08, router: 0x80} as const;
+
+/** An entry of ARP or neighbour discovery (`ip` given), or of a forwarding table (`bridge`: `lladdr` is the key). */
+export interface Neighbour {
+  readonly ifindex: number;
+  readonly ip?: Ip | undefined;
+  readonly lladdr?: string | undefined;
+  /** NUD_*; permanent unless given. */
+  readonly state?: number | undefined;
+  /** NTF_* */
+  readonly flags?: number | undefined;
+  /** The entry belongs to a forwarding table (AF_BRIDGE); `ip` is then the far end of a tunnel. */
+  readonly bridge?: boolean | undefined;
+  readonly vlan?: number | undefined;
+  readonly port?: number | undefined;
+  readonly vni?: number | undefined;
+}
+
+/** Sets an entry, new or there already. */
+export function ensureNeighbour(rt: RouteSocket, entry: Neighbour): Promise<void> {
+  return rt.request({
+    type: rtm.newNeigh,
+    flags: Flag.create | Flag.replace,
+    body: (w) => putNeighbour(w, entry),
+    what: `set neighbour ${label(entry)}`,
+  });
+}
+
+/** EEXIST if there is one; `append` adds a further destination to an entry of a forwarding table. */
+export function addNeighbour(
+  rt: RouteSocket,
+  entry: Neighbour,
+  {append = false}: {readonly append?: boolean} = {},
+): Promise<void> {
+  return rt.request({
+    type: rtm.newNeigh,
+    flags: Flag.create | (append ? Flag.append : Flag.exclusive),
+    body: (w) => putNeighbour(w, entry),
+    what: `add neighbour ${label(entry)}`,
+  });
+}
+
+/** Tells whether it was there. */
+export async function removeNeighbour(rt: RouteSocket, entry: Neighbour): Promise<boolean> {
+  try {
+    await rt.request({
+      type: rtm.delNeigh,
+      body: (w) => putNeighbour(w, entry),
+      what: `remove neighbour ${label(entry)}`,
+    });
+    return true;
+  } catch (error) {
+    if (isNotFound(error)) return false;
+    throw error;
+  }
+}
+
+/** The entries of a link or of all; of one family, both, or (`bridge`) the forwarding tables. */
+export function listNeighbours(
+  rt: RouteSocket,
+  {ifindex, family}: {readonly ifindex?: number; readonly family?: 4 | 6 | 'bridge'} = {},
+): Promise<Neighbour[]> {
+  const families = {all: afUnspec, 4: afInet, 6: afInet6, bridge: afBridge};
+  const wanted = families[family ?? 'all'];
+  return rt.dump(
+    {
+      type: rtm.getNeigh,
+      // For neighbours the kernel takes the link as an attribute, for forwarding tables in the header.
+      body: (w) =>
+        family === 'bridge'
+          ? neighbourMessage.put(w, {header: {family: wanted, ifindex: ifindex ?? 0}})
+          : neighbourMessage.put(w, {header: {family: wanted}, attributes: {via: ifindex}}),
+      what: 'list neighbours',
+    },
+    ({buffer, start, end}) => {
+      const {header, attributes: a} = neighbourMessage.get(buffer, start, end);
+      if (ifindex !== undefined && header.ifindex !== ifindex) return undefined;
+      return {
+        ifindex: header.ifindex,
+        ip: a.dst,
+        lladdr: a.lladdr,
+        state: header.state,
+        flags: header.flags,
+        bridge: header.family === afBridge,
+        vlan: a.vlan,
+        port: a.port,
+        vni: a.vni,
+      };
+    },
+  );
+}
+
+function label({ip, lladdr}: Neighbour): string {
+  return [ip && formatIp(ip), lladdr].filter(Boolean).join(' ');
+}
+
+function putNeighbour(w: Writer, entry: Neighbour): void {
+  const {ifindex, ip, lladdr, state = neighbourState.permanent, flags = 0, bridge, vlan, port, vni} = entry;
+  const family = bridge || !ip ? afBridge : familyOf(ip) === 4 ? afInet : afInet6;
+  neighbourMessage.put(w, {
+    header: {family, ifindex, state, flags},
+    attributes: {dst: ip, lladdr, vlan, port, vni},
+  });
+}
