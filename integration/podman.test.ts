@@ -35,7 +35,9 @@ test('two containers of podman fetch from each other and from the host, and podm
   const addresses = await Promise.all(
     ['one', 'two'].map(async (name) => {
       const {stdout} = await podman.run([
-        ...['inspect', name, '--format'],
+        'inspect',
+        name,
+        '--format',
         '{{(index .NetworkSettings.Networks "weft-podman").IPAddress}}',
       ]);
       return stdout.trim();

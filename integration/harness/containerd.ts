@@ -1,3 +1,4 @@
+import {once} from 'node:events';
 import path from 'node:path';
 import {setTimeout} from 'node:timers/promises';
 import type {ChildProcess} from 'node:child_process';
@@ -22,7 +23,18 @@ export async function startContainerd(host: TestHost, plugins: string): Promise<
   const socket = '/run/containerd/containerd.sock';
   await host.write('/etc/containerd/config.toml', formatConfig(plugins, path.join(bin, 'runc'), socket));
   const env = {PATH: `${bin}:${binOf('tools')}:/usr/sbin:/usr/bin:/sbin:/bin`};
-  const daemon = host.start([path.join(bin, 'containerd'), '--config', '/etc/containerd/config.toml'], {env});
+  const daemon = host.start(
+    [
+      '/bin/sh',
+      '-c',
+      'echo $$ > /run/containerd.pid; exec "$@"',
+      'containerd',
+      path.join(bin, 'containerd'),
+      '--config',
+      '/etc/containerd/config.toml',
+    ],
+    {env},
+  );
   await writeBusyboxImage(host, '/run/pause.tar', sandboxImage);
   const ctr = [path.join(bin, 'ctr'), '--address', socket, '--namespace', 'k8s.io'];
   await untilAnswers(host, [...ctr, 'version'], daemon);
@@ -34,9 +46,8 @@ export async function startContainerd(host: TestHost, plugins: string): Promise<
     cri,
     async kill() {
       cri.close();
-      await host.sh(`kill -9 $(cat /run/containerd/pid)`, {mayFail: true});
-      daemon.kill('SIGKILL');
-      await setTimeout(100);
+      await host.sh('kill -9 $(cat /run/containerd.pid)');
+      await once(daemon, 'close');
     },
   };
 }

@@ -5,6 +5,7 @@ import {setTimeout} from 'node:timers/promises';
 import type {ExecutionContext} from 'ava';
 import {runCommand, type CommandOptions, type Output} from './command.ts';
 import {binOf, ensurePackages} from './debian.ts';
+import {repository} from './paths.ts';
 
 /**
  * A host made for one test: a process in network, mount and process-id namespaces of its own, in which /run,
@@ -35,10 +36,12 @@ export interface TestHost {
   close(): Promise<void>;
 }
 
+const home = '/run/home';
 const ownPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 // Everything is below namespaces of its own, so nothing here reaches the machine. A directory that
-// tests write to becomes a memory file system whose entries are links to the machine's.
+// tests write to becomes a memory file system whose entries are links to the machine's; the rest of the
+// machine's root can only be read.
 const setUp = `set -e
 umask 022
 mount -t tmpfs -o mode=755 tmpfs /run
@@ -58,6 +61,16 @@ mkdir -p /etc/cni/net.d /opt/cni/bin /var/lib/cni
 if mountpoint -q /sys/fs/cgroup; then mount --rbind /sys/fs/cgroup /run/machine/cgroup; fi
 mount -t sysfs sysfs /sys
 if mountpoint -q /run/machine/cgroup; then mount --rbind /run/machine/cgroup /sys/fs/cgroup; fi
+mkdir /run/machine/repository
+mount --bind "$WEFT_TEST_REPOSITORY" /run/machine/repository
+for directory in /tmp /var/tmp /var/cache /var/log; do mount -t tmpfs tmpfs "$directory"; done
+if [ ! -e "$WEFT_TEST_REPOSITORY" ]; then
+  mkdir -p "$WEFT_TEST_REPOSITORY"
+  mount --bind /run/machine/repository "$WEFT_TEST_REPOSITORY"
+fi
+mount --bind "$WEFT_TEST_REPOSITORY/dist/bin" /opt/cni/bin || true
+mount -o remount,bind,ro /
+mkdir -p "$HOME"
 echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad || true
 hostname "$WEFT_TEST_HOSTNAME" || true
 echo ready
@@ -90,13 +103,19 @@ export async function startHost(log: (line: string) => void = () => {}): Promise
     ].flat(),
     {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: {PATH: ownPath, LC_ALL: 'C', WEFT_TEST_HOSTNAME: 'weft-test'},
+      env: {
+        PATH: ownPath,
+        HOME: home,
+        LC_ALL: 'C',
+        WEFT_TEST_HOSTNAME: 'weft-test',
+        WEFT_TEST_REPOSITORY: repository,
+      },
     },
   );
   await ready(holder);
   const children = await readFile(`/proc/${holder.pid}/task/${holder.pid}/children`, 'utf8');
   const pid = Number(children.trim().split(' ')[0]);
-  const env = {PATH: `${binOf('tools')}:${ownPath}`, HOME: '/root', LC_ALL: 'C'};
+  const env = {PATH: `${binOf('tools')}:${ownPath}`, HOME: home, LC_ALL: 'C'};
   const enter = ['nsenter', `--target=${pid}`, '--net', '--mount', '--uts', '--ipc', '--pid', '--'];
   const host: TestHost = {
     pid,

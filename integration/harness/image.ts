@@ -27,9 +27,10 @@ export async function writeBusyboxImage(host: TestHost, file: string, name: stri
     const layer = createHash('sha256')
       .update(await readFile(path.join(work, 'layer.tar')))
       .digest('hex');
-    const architecture = process.arch === 'x64' ? 'amd64' : process.arch;
     const config = {
-      ...{architecture, os: 'linux', config: {Entrypoint: ['/bin/sleep', '100000']}},
+      architecture: process.arch === 'x64' ? 'amd64' : process.arch,
+      os: 'linux',
+      config: {Entrypoint: ['/bin/sleep', '100000']},
       rootfs: {type: 'layers', diff_ids: [`sha256:${layer}`]},
     };
     const manifest = [{Config: 'config.json', RepoTags: [name], Layers: ['layer.tar']}];
