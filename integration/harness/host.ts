@@ -17,8 +17,8 @@ export interface TestHost {
   readonly pid: number;
   /** Runs a command on it (see `runCommand`); programs of the `tools` packages are found by name. */
   run(argv: readonly string[], options?: CommandOptions): Promise<Output>;
-  /** Runs a shell script on it that stops at the first error. */
-  sh(script: string, options?: CommandOptions): Promise<Output>;
+  /** Runs a shell script on it that stops at the first error; `args` are its $1, $2, … */
+  sh(script: string, options?: CommandOptions & {readonly args?: readonly string[]}): Promise<Output>;
   /** Starts a process that lives as long as the host, or until it is killed. */
   start(argv: readonly string[], options?: Pick<CommandOptions, 'env'>): ChildProcess;
   /** Where a path of the host is reached from outside. */
@@ -27,6 +27,8 @@ export interface TestHost {
   read(file: string): Promise<string>;
   /** Makes a network namespace with `lo` up, and returns its path on the host: /run/netns/NAME. */
   addNetns(name: string): Promise<string>;
+  /** Makes many at once: `addNetnses('pod', 100)` makes pod-0 to pod-99. */
+  addNetnses(prefix: string, count: number): Promise<string[]>;
   removeNetns(name: string): Promise<void>;
   /** The command line that runs `argv` in one of its network namespaces. */
   inNetns(name: string, argv: readonly string[]): string[];
@@ -127,7 +129,8 @@ export async function startHost(log: (line: string) => void = () => {}): Promise
         ...options,
         env: {...env, ...options.env},
       }),
-    sh: (script, options) => host.run(['/bin/sh', '-ec', script], options),
+    sh: (script, {args = [], ...options} = {}) =>
+      host.run(['/bin/sh', '-ec', script, 'sh', ...args], options),
     start(argv, options = {}) {
       log(`& ${argv.join(' ')}`);
       const child = spawn(enter[0]!, [...enter.slice(1), ...argv], {
@@ -152,6 +155,14 @@ export async function startHost(log: (line: string) => void = () => {}): Promise
       const file = `/run/netns/${name}`;
       await host.sh(`touch ${file}; unshare --net=${file} true; nsenter --net=${file} ip link set lo up`);
       return file;
+    },
+    async addNetnses(prefix, count) {
+      const files = Array.from({length: count}, (_, index) => `/run/netns/${prefix}-${index}`);
+      await host.sh(
+        `for file in "$@"; do touch $file; unshare --net=$file true; nsenter --net=$file ip link set lo up; done`,
+        {timeoutMs: 60_000, args: files},
+      );
+      return files;
     },
     async removeNetns(name) {
       await host.sh(`umount /run/netns/${name}; rm /run/netns/${name}`);
