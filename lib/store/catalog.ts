@@ -82,6 +82,18 @@ export class Catalog {
     return this.#image !== undefined;
   }
 
+  /**
+   * Reads the directory itself if its names are not those of the index: somebody may have removed files without
+   * the lock, in the moment before we set the time.
+   */
+  rebuildIfStale(): void {
+    if (this.isFresh) return;
+    const names = listNames(this.#options.directory).filter(
+      (name) => !isBookkeeping(name) && parseFileName(name),
+    );
+    if (names.length !== this.use((index) => index.countAll())) this.rebuild();
+  }
+
   /** Reads the directory itself, whatever the index says. */
   rebuild(): void {
     this.#closeFile();
@@ -112,7 +124,8 @@ export class Catalog {
         const stamp = readStamp(bytes);
         if (stamp && sameStamp(stamp, this.#look())) return new Index(bytes);
       } catch (error) {
-        if (!(error instanceof IndexError) && !isErrno(error, 'ENOENT', 'EACCES', 'EPERM', 'EROFS')) throw error;
+        if (!(error instanceof IndexError) && !isErrno(error, 'ENOENT', 'EACCES', 'EPERM', 'EROFS'))
+          throw error;
       }
     }
     this.rebuild();
@@ -178,6 +191,7 @@ export class Catalog {
       const content = readReservation(join(directory, name));
       const holder = content === undefined ? undefined : parseHolder(content);
       if (holder) entries.push({ip, holder: formatHolder(holder)});
+      // In use, by nobody knows whom. An empty file is no entry: its address is free.
       else if (content === undefined) entries.push({ip});
     }
     return entries;
@@ -199,14 +213,12 @@ export class Catalog {
   }
 }
 
-/** `undefined` where there is something that cannot be read: in use, by nobody knows whom. */
-function readReservation(path: string): string | undefined {
+/** The content of a file; `undefined` where there is none, or something that cannot be read. */
+export function readReservation(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    // Removed by somebody who does not take the lock.
-    if (isErrno(error, 'ENOENT')) return '';
-    if (isErrno(error, 'EISDIR', 'EACCES', 'EPERM', 'ELOOP')) return undefined;
+    if (isErrno(error, 'ENOENT', 'EISDIR', 'EACCES', 'EPERM', 'ELOOP')) return undefined;
     throw storeError('read', path, error);
   }
 }

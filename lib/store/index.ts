@@ -13,6 +13,7 @@
  *
  * An IPv4 address is kept as ::ffff:a.b.c.d.
  */
+import {IPv6} from 'ip-num';
 import {familyOf, ipFromValue} from '../ip/address.ts';
 import type {Ip} from '../ip/address.ts';
 import {Table, tableBytes} from './table.ts';
@@ -109,16 +110,30 @@ export class Index {
     return undefined;
   }
 
+  /** The addresses from `from` to `to`, both included, that are in use, in no order. */
+  listUsed(from: Ip, to: Ip): Ip[] {
+    return this.#bitsUsed(from, to, (base, bit) => ipOf(bytesOf(base + BigInt(bit))));
+  }
+
   /** How many addresses from `from` to `to`, both included, are in use. */
   countUsed(from: Ip, to: Ip): number {
+    return this.#bitsUsed(from, to, () => true).length;
+  }
+
+  /** How many addresses are in use. */
+  countAll(): number {
+    return this.countUsed(new IPv6(0n), new IPv6((1n << 128n) - 1n));
+  }
+
+  #bitsUsed<T>(from: Ip, to: Ip, look: (base: bigint, bit: number) => T): T[] {
     const [first, last] = [keyOf(from), keyOf(to)];
-    let used = 0;
+    const used: T[] = [];
     for (const {key, value} of this.#pages.list()) {
       const base = numberOf(key);
       if (base + 255n < first || base > last) continue;
       const end = last - base < 255n ? Number(last - base) : 255;
       for (let bit = first > base ? Number(first - base) : 0; bit <= end; bit++) {
-        if (isSet(value, bit)) used++;
+        if (isSet(value, bit)) used.push(look(base, bit));
       }
     }
     return used;

@@ -18,7 +18,7 @@ import {join} from 'node:path';
 import {formatIp, parseIp} from '../ip/address.ts';
 import type {Ip} from '../ip/address.ts';
 import {bootMarkOf, readBootId} from './boot.ts';
-import {Catalog, listNames} from './catalog.ts';
+import {Catalog, listNames, readReservation} from './catalog.ts';
 import {isErrno, storeError} from './error.ts';
 import {withLock} from './lock.ts';
 import {formatHolder, parseFileName, parseHolder} from './reservation.ts';
@@ -117,8 +117,7 @@ export class Store {
     try {
       this.#write(unfinished, text);
       if (!this.#publish(unfinished, path)) {
-        // Somebody who does not take the lock made it since we looked.
-        if (!this.#catalog.use((index) => index.has(ip))) this.refresh();
+        this.#noteTaken(ip);
         return false;
       }
       this.#catalog.noteChange((index) => index.add({ip, holder: text}));
@@ -154,6 +153,11 @@ export class Store {
   /** How many addresses from `from` to `to` are in use. */
   countUsed(from: Ip, to: Ip): number {
     return this.#catalog.use((index) => index.countUsed(from, to));
+  }
+
+  /** The addresses from `from` to `to` that are in use, in no order. */
+  listUsed(from: Ip, to: Ip): Ip[] {
+    return this.#catalog.use((index) => index.listUsed(from, to));
   }
 
   /** Reservations of nobody among `holders`; opens only the files of those. */
@@ -210,6 +214,11 @@ export class Store {
     return this.#catalog.isFresh;
   }
 
+  /** Reads the directory itself if the index may miss something: before saying that nothing is left. */
+  refreshIfStale(): void {
+    this.#catalog.rebuildIfStale();
+  }
+
   /** Reads the directory itself. */
   refresh(): void {
     this.#catalog.rebuild();
@@ -229,6 +238,13 @@ export class Store {
     }
   }
 
+  /** Somebody who does not take the lock made it since we looked, or it is no reservation but is in the way. */
+  #noteTaken(ip: Ip): void {
+    const isKnown = () => this.#catalog.use((index) => index.has(ip));
+    if (!isKnown()) this.refresh();
+    if (!isKnown()) this.#catalog.noteChange((index) => index.add({ip}));
+  }
+
   /** Candidates from the index that pass; one that does not shows that the index is out of date. */
   #verified(text: string, passes: (ip: Ip) => boolean): Ip[] {
     const candidates = this.#catalog.use((index) => index.find(text));
@@ -243,7 +259,7 @@ export class Store {
       const fd = this.#openNew(path);
       try {
         const bytes = Buffer.from(text);
-        for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+        for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at);
         const seconds = Math.floor(Date.now() / 1000) + this.#bootMark / 1e6;
         futimesSync(fd, seconds, seconds);
       } finally {
@@ -274,28 +290,19 @@ export class Store {
     } catch (error) {
       if (!isErrno(error, 'EEXIST')) throw storeError('create', path, error);
     }
-    const content = this.#read(path);
+    const content = readReservation(path);
     if (content === undefined || parseHolder(content)) return false;
     rmSync(path, {force: true});
     return link(unfinished, path);
   }
 
   #isEmpty(ip: Ip): boolean {
-    const content = this.#read(this.#pathOf(ip));
+    const content = readReservation(this.#pathOf(ip));
     return content !== undefined && parseHolder(content) === undefined;
   }
 
   #contentOf(ip: Ip): string | undefined {
-    return this.#read(this.#pathOf(ip))?.trim();
-  }
-
-  #read(path: string): string | undefined {
-    try {
-      return readFileSync(path, 'utf8');
-    } catch (error) {
-      if (isErrno(error, 'ENOENT', 'EISDIR', 'EACCES', 'EPERM', 'ELOOP')) return undefined;
-      throw storeError('read', path, error);
-    }
+    return readReservation(this.#pathOf(ip))?.trim();
   }
 
   #pathOf(ip: Ip): string {

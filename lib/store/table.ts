@@ -86,7 +86,7 @@ export class Table {
   *#probe(key: Buffer): Generator<Entry & {readonly state: number}> {
     const {capacity} = this.#shape;
     let slot = spread(key) & (capacity - 1);
-    for (let seen = 0; seen < capacity; ) {
+    for (let seen = 0; seen < capacity;) {
       const count = Math.min(chunk, capacity - slot);
       const slots = this.#bytes.read(this.#offsetOf(slot), count * this.#slotSize);
       for (let i = 0; i < count; i++) {
