@@ -99,3 +99,23 @@ export async function listRules(nft: NetfilterSocket, {family, table, chain}: Ch
     ...(userdata?.comment !== undefined && {comment: userdata.comment}),
   }));
 }
+
+/**
+ * Whether a rule of the kernel does what the statements say. Attributes that only the kernel fills in do not
+ * count, nor do comments and counters' values.
+ */
+export function matchesRule(statements: readonly Statement[], {expressions}: RuleInfo): boolean {
+  const wanted = statements.flatMap((statement) => statement.expressions);
+  return wanted.length === expressions.length && wanted.every((each, i) => includes(expressions[i], each));
+}
+
+function includes(actual: unknown, wanted: unknown): boolean {
+  if (wanted === undefined) return true;
+  if (wanted instanceof Uint8Array)
+    return actual instanceof Uint8Array && Buffer.compare(actual, wanted) === 0;
+  if (typeof wanted !== 'object' || wanted === null) return actual === wanted;
+  if (typeof actual !== 'object' || actual === null) return false;
+  return Object.entries(wanted).every(([name, value]) =>
+    includes((actual as Readonly<Record<string, unknown>>)[name], value),
+  );
+}

@@ -11,7 +11,7 @@ export interface UserData {
   readonly entries?: readonly (readonly [type: number, value: Uint8Array])[];
 }
 
-/** nft refuses longer ones, the zero byte at the end included. */
+/** nft refuses longer ones; the zero byte at the end is not counted. */
 const maxCommentBytes = 128;
 
 /** User data of an object whose comment has entry type `commentType`. */
@@ -49,9 +49,9 @@ export function cleanComment(text: string): string {
   // oxlint-disable-next-line no-control-regex
   const clean = text.replaceAll(/["\\\u0000-\u001f\u007f]/g, '');
   let size = Buffer.byteLength(clean);
-  if (size < maxCommentBytes) return clean;
+  if (size <= maxCommentBytes) return clean;
   const characters = [...clean];
-  while (size >= maxCommentBytes) size -= Buffer.byteLength(characters.pop()!);
+  while (size > maxCommentBytes) size -= Buffer.byteLength(characters.pop()!);
   return characters.join('');
 }
 
