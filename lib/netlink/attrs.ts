@@ -29,11 +29,16 @@ export class Writer {
 
   /** Zero bytes up to the next multiple of four. */
   align(): void {
-    while ((this.offset & 3) !== 0) this.buffer[this.reserve(1)] = 0;
+    while ((this.offset & 3) !== 0) {
+      const at = this.reserve(1);
+      this.buffer[at] = 0;
+    }
   }
 
   append(bytes: Uint8Array): void {
-    this.buffer.set(bytes, this.reserve(bytes.length));
+    // In two steps: making room may put another buffer in the place of this one.
+    const at = this.reserve(bytes.length);
+    this.buffer.set(bytes, at);
   }
 
   /** What was written so far; shares memory with the writer. */
@@ -155,6 +160,9 @@ export const string: Codec<string> = {
   },
 };
 
+/** Text written without a zero byte, where the kernel counts all bytes as text (aliases, kinds); read as `string`. */
+export const text: Codec<string> = {put: (w, value) => w.append(Buffer.from(value)), get: string.get};
+
 /** Raw bytes. What is read is a copy, so that it does not keep the whole received datagram in memory. */
 export const bytes: Codec<Uint8Array> = {
   put: (w, value) => w.append(value),
@@ -164,7 +172,7 @@ export const bytes: Codec<Uint8Array> = {
 /** An address of either family, in network byte order; which one is told by its length. */
 export const ip: Codec<Ip> = {
   put(w, value) {
-    if (value instanceof IPv4) w.buffer.writeUInt32BE(Number(value.value), w.reserve(4));
+    if (value instanceof IPv4) u32be.put(w, Number(value.value));
     else w.append(ipBytes(value));
   },
   get(b, start, end) {
@@ -200,7 +208,7 @@ export function array<T>(codec: Codec<T>, {type}: {readonly type?: number} = {})
 export function repeated<T>(codec: Codec<T>): Codec<readonly T[]> {
   return {
     presence: 'repeated',
-    item: codec as Codec<unknown>,
+    item: codec,
     put(w, values) {
       for (const value of values) codec.put(w, value);
     },
@@ -265,7 +273,7 @@ export function attrs<T extends Table>(table: T): Codec<Values<T>> & {readonly t
           throw new RangeError('an attribute runs past the end of its message');
         const row = byNumber[(b[at + 2]! | (b[at + 3]! << 8)) & typeMask];
         if (row) {
-          const item = row[1].get(b, at + 4, at + length);
+          const item = getNamed(row, b, at + 4, at + length);
           const before = row[1].presence === 'repeated' ? (out[row[0]] as unknown[] | undefined) : undefined;
           if (before) before.push(...(item as unknown[]));
           else out[row[0]] = item;
@@ -278,6 +286,21 @@ export function attrs<T extends Table>(table: T): Codec<Values<T>> & {readonly t
       return out as Values<T>;
     },
   };
+}
+
+function getNamed(
+  [name, codec]: readonly [string, Codec<unknown>],
+  b: Buffer,
+  start: number,
+  end: number,
+): unknown {
+  try {
+    return codec.get(b, start, end);
+  } catch (error) {
+    throw new RangeError(`${name}: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
 }
 
 function putRow(w: Writer, number: number, codec: Codec<unknown>, value: unknown): void {

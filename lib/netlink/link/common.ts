@@ -1,4 +1,4 @@
-import {mac, s32, string, u16, u32, u8} from '../attrs.ts';
+import {mac, s32, string, text, u16, u32, u8} from '../attrs.ts';
 import {struct} from '../struct.ts';
 
 /** struct ifinfomsg of linux/rtnetlink.h. */
@@ -15,7 +15,7 @@ export const linkRows = {
   // IFLA_MASTER: 0 takes the link out of its bridge.
   master: [10, u32],
   operstate: [16, u8],
-  alias: [20, string],
+  alias: [20, text],
   group: [27, u32],
   netnsFd: [28, u32],
   extMask: [29, u32],

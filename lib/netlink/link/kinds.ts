@@ -1,4 +1,4 @@
-import {attrs, bytes, eachAttribute, putAttribute, string, type Codec} from '../attrs.ts';
+import {attrs, bytes, eachAttribute, putAttribute, text, type Codec} from '../attrs.ts';
 import {bridgePort} from './bridge-port.ts';
 import {bridge} from './bridge.ts';
 import {veth} from './veth.ts';
@@ -50,7 +50,7 @@ export const linkInfo: Codec<{readonly info?: LinkInfo | undefined; readonly por
   nested: true,
   put(w, {info, port}) {
     if (info) {
-      putAttribute(w, infoKind, string, info.kind === 'other' ? info.name : info.kind);
+      putAttribute(w, infoKind, text, info.kind === 'other' ? info.name : info.kind);
       if (info.kind === 'other') {
         if (info.raw) putAttribute(w, infoData, {...bytes, nested: true}, info.raw);
       } else if (info.data) {
@@ -58,7 +58,7 @@ export const linkInfo: Codec<{readonly info?: LinkInfo | undefined; readonly por
       }
     }
     if (port) {
-      putAttribute(w, infoSlaveKind, string, port.kind);
+      putAttribute(w, infoSlaveKind, text, port.kind);
       if (port.bridgePort) putAttribute(w, infoSlaveData, bridgePort, port.bridgePort);
     }
   },
@@ -69,9 +69,9 @@ export const linkInfo: Codec<{readonly info?: LinkInfo | undefined; readonly por
     let data: readonly [number, number] | undefined;
     let portData: readonly [number, number] | undefined;
     eachAttribute(b, start, end, (number, from, to) => {
-      if (number === infoKind) kind = string.get(b, from, to);
+      if (number === infoKind) kind = text.get(b, from, to);
       else if (number === infoData) data = [from, to];
-      else if (number === infoSlaveKind) portKind = string.get(b, from, to);
+      else if (number === infoSlaveKind) portKind = text.get(b, from, to);
       else if (number === infoSlaveData) portData = [from, to];
     });
     return {

@@ -52,7 +52,7 @@ export function addAddress(
   return rt.request({
     type: rtm.newAddr,
     flags: Flag.create | Flag.exclusive,
-    body: (w) => putAddress(w, address, {scope, broadcast, flags: noDad ? ifa.noDad : undefined}),
+    body: (w) => putAddress(w, address, {scope, broadcast, flags: noDad ? ifa.noDad : 0}),
     what: `add address ${formatCidr(address)}`,
   });
 }
@@ -98,15 +98,11 @@ export function listAddresses(
 function putAddress(
   w: Writer,
   {ip, prefix, ifindex}: Cidr & {readonly ifindex: number},
-  {
-    scope,
-    broadcast,
-    flags,
-  }: {scope?: number | undefined; broadcast?: Ip | undefined; flags?: number | undefined},
+  {scope = 0, broadcast, flags = 0}: {scope?: number | undefined; broadcast?: Ip | undefined; flags?: number},
 ): void {
   addressMessage.put(w, {
-    header: {family: familyOf(ip) === 4 ? afInet : afInet6, prefix, ifindex, scope: scope ?? 0},
-    attributes: {local: ip, address: ip, broadcast, flags},
+    header: {family: familyOf(ip) === 4 ? afInet : afInet6, prefix, ifindex, scope, flags},
+    attributes: {local: ip, broadcast, address: ip},
   });
 }
 

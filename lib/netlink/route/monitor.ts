@@ -64,7 +64,7 @@ export class LinkMonitor {
     // Bridges tell of their ports in messages of their own family, which lack most of a link.
     if (!listeners || family !== 0) return;
     const link = reply.type === rtm.newLink ? readLink(reply) : undefined;
-    for (const listener of [...listeners]) listener(link);
+    for (const listener of listeners) listener(link);
   }
 }
 
