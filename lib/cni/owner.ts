@@ -31,3 +31,14 @@ export function ownerTag(owner: Owner, maxBytes: number): string {
   const tag = Buffer.from(`${ownerKey(owner)}, ${names}`.replaceAll('"', ''));
   return tag.subarray(0, maxBytes).toString();
 }
+
+/** Whether a tag says that an object belongs to this attachment. */
+export function isOwnTag(tag: string | undefined, owner: Owner): boolean {
+  return tag?.startsWith(`${ownerKey(owner)},`) ?? false;
+}
+
+/** Whether a tag names an attachment of `network` that is not among those to keep. */
+export function isStaleTag(tag: string | undefined, network: string, keep: ReadonlySet<string>): boolean {
+  const key = tag?.slice(0, tag.indexOf(','));
+  return key !== undefined && key.startsWith(`${networkKey(network)}-`) && !keep.has(key);
+}

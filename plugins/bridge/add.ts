@@ -1,0 +1,137 @@
+import {describeFailure} from '../../lib/cni/failure.ts';
+import type {Call} from '../../lib/cni/plugin.ts';
+import type {Interface, IpConfig, Result} from '../../lib/cni/types.ts';
+import type {Host, Sandbox} from '../../lib/host.ts';
+import {familyOf} from '../../lib/ip/address.ts';
+import {ensureMasquerade, removeMasquerade} from '../../lib/nat/masquerade.ts';
+import {setLink} from '../../lib/netlink/route/link.ts';
+import type {Link} from '../../lib/netlink/route/link.ts';
+import {ensureBridge} from './bridge.ts';
+import type {BridgeConf} from './conf.ts';
+import {parseBridgeConf} from './conf.ts';
+import {configureContainer} from './container.ts';
+import {ensureForwarding} from './forwarding.ts';
+import {ensureGatewayAddresses} from './gateway-address.ts';
+import {ensureVlanGateway} from './gateway-vlan.ts';
+import {planGateways} from './gateway.ts';
+import {ensureMacSpoofCheck, removeMacSpoofCheck} from './macspoof.ts';
+import {waitForPortUp} from './operstate.ts';
+import {addPort, removePort} from './port.ts';
+import type {Port} from './port.ts';
+
+/** What an ADD has at hand; the undo of every step that succeeded is on `undo`. */
+interface Attaching {
+  readonly call: Call;
+  readonly host: Host;
+  readonly conf: BridgeConf;
+  readonly sandbox: Sandbox;
+  readonly bridge: Link;
+  readonly port: Port;
+  readonly undo: AsyncDisposableStack;
+}
+
+/** Addresses and routes of the result, and the links it names beside the usual three. */
+interface Layer3 extends Pick<Result, 'ips' | 'routes' | 'dns'> {
+  readonly more: readonly Interface[];
+}
+
+const layer2: Layer3 = {ips: [], routes: [], dns: {}, more: []};
+
+/** Attaches the container to the bridge. A failure at any step takes back the steps before it. */
+export async function add(call: Call, host: Host): Promise<Result> {
+  const conf = parseBridgeConf(call);
+  const bridge = await ensureBridge(host, conf);
+  using sandbox = openSandbox(call, host);
+  await using undo = new AsyncDisposableStack();
+  const later = (what: string, step: () => Promise<unknown>) => undo.defer(() => quietly(call, what, step));
+  const port = await addPort(host, sandbox, {bridge, conf});
+  later('remove the veth pair', () => removePort(host, conf.owner));
+  if (conf.macspoofchk) {
+    later('remove the source address filter', () => removeMacSpoofCheck(host, conf.owner));
+    await ensureMacSpoofCheck(host, conf.owner, {hostVeth: port.host.name, mac: port.container.mac});
+  }
+  const attaching = {call, host, conf, sandbox, bridge, port, undo};
+  const layer3 = conf.ipamType === undefined ? await connect(attaching) : await address(attaching, later);
+  const hostLink = conf.disableContainerInterface ? port.host : await waitForPortUp(host, port.host);
+  undo.move();
+  return {
+    interfaces: [
+      {name: bridge.name, mac: bridge.mac},
+      {name: hostLink.name, mac: hostLink.mac},
+      {name: call.ifName, mac: port.container.mac, sandbox: call.netns},
+      ...layer3.more,
+    ],
+    ips: layer3.ips,
+    routes: layer3.routes,
+    dns: conf.dns ?? layer3.dns,
+  };
+}
+
+function openSandbox(call: Call, host: Host): Sandbox {
+  try {
+    return host.sandbox(call.netns);
+  } catch (cause) {
+    throw new Error(`failed to open netns "${call.netns}"`, {cause});
+  }
+}
+
+async function connect({conf, sandbox, port}: Attaching): Promise<Layer3> {
+  if (!conf.disableContainerInterface) {
+    await setLink(sandbox.rt, {ifindex: port.container.ifindex}, {up: true});
+  }
+  return layer2;
+}
+
+type Later = (what: string, step: () => Promise<unknown>) => void;
+
+async function address(attaching: Attaching, later: Later): Promise<Layer3> {
+  const {call, host, conf, sandbox, port} = attaching;
+  const ipam = await call.delegate(conf.ipamType!, 'ADD');
+  later('release the addresses', () => call.delegate(conf.ipamType!, 'DEL'));
+  if (!ipam || ipam.ips.length === 0) {
+    throw new Error(`IPAM plugin returned missing IP config (type "${conf.ipamType}")`);
+  }
+  const plan = planGateways(ipam, conf);
+  // The third of the interfaces is the container's.
+  const ips: readonly IpConfig[] = plan.ips.map((ip) => ({...ip, interface: 2}));
+  await configureContainer(sandbox, port.container, {ips, routes: plan.routes, enabledad: conf.enabledad});
+  const more = conf.isGateway ? await becomeGateway(attaching, plan.gateways) : [];
+  if (conf.ipMasq) {
+    later('remove the masquerade', () =>
+      removeMasquerade(host, conf.owner, {env: call.env, ips: addressesOf(ips)}),
+    );
+    const wanted = {owner: conf.owner, ips: addressesOf(ips), exemptDestinations: conf.exemptDestinations};
+    await ensureMasquerade(host, wanted, {env: call.env, backend: conf.ipMasqBackend});
+  }
+  return {ips, routes: plan.routes, dns: ipam.dns, more};
+}
+
+async function becomeGateway(
+  {host, conf, bridge}: Attaching,
+  wanted: Parameters<typeof ensureGatewayAddresses>[2]['wanted'],
+): Promise<readonly Interface[]> {
+  const link = conf.vlan === 0 ? bridge : await ensureVlanGateway(host, bridge, conf);
+  await ensureGatewayAddresses(host, link, {
+    wanted,
+    allowed: conf.rangeGateways,
+    force: conf.forceAddress,
+  });
+  ensureForwarding(
+    host,
+    wanted.map(({ip}) => familyOf(ip)),
+  );
+  return conf.vlan === 0 ? [] : [{name: link.name, mac: link.mac}];
+}
+
+function addressesOf(ips: readonly IpConfig[]) {
+  return ips.map(({address}) => address);
+}
+
+/** An undo that fails must not hide why the ADD did. */
+async function quietly(call: Call, what: string, step: () => Promise<unknown>): Promise<void> {
+  try {
+    await step();
+  } catch (error) {
+    call.warn(`undoing a failed ADD: could not ${what}: ${describeFailure(error)}`);
+  }
+}

@@ -1,0 +1,182 @@
+import {everyStep} from '../../lib/cni/every.ts';
+import type {Call} from '../../lib/cni/plugin.ts';
+import {findPrevResult} from '../../lib/cni/result.ts';
+import type {Interface, Result, Route} from '../../lib/cni/types.ts';
+import type {Host, Sandbox} from '../../lib/host.ts';
+import {familyOf, formatIp, sameIp} from '../../lib/ip/address.ts';
+import {formatCidr, sameCidr, subnetOf} from '../../lib/ip/cidr.ts';
+import {parseMac} from '../../lib/ip/mac.ts';
+import {checkMasquerade} from '../../lib/nat/masquerade.ts';
+import {listAddresses} from '../../lib/netlink/route/address.ts';
+import {listBridgeVlans} from '../../lib/netlink/route/bridge-vlan.ts';
+import {findLink} from '../../lib/netlink/route/link.ts';
+import type {Link} from '../../lib/netlink/route/link.ts';
+import {listRoutes} from '../../lib/netlink/route/route.ts';
+import {parseBridgeConf} from './conf.ts';
+import type {BridgeConf} from './conf.ts';
+import {forwardingSysctl} from './forwarding.ts';
+import {checkMacSpoofCheck} from './macspoof.ts';
+import {planPortVlans} from './port-vlan.ts';
+
+/** Compares what an ADD made with what is there; throws everything that is missing or different. */
+export async function check(call: Call, host: Host): Promise<void> {
+  const conf = parseBridgeConf(call);
+  const previous = findPrevResult(call);
+  if (!previous) throw new Error('Required prevResult missing');
+  using sandbox = host.sandbox(call.netns);
+  if (conf.ipamType !== undefined) await call.delegate(conf.ipamType, 'CHECK');
+  const bridge = await checkBridge(host, conf, previous);
+  const container = await checkContainer(call, sandbox, conf, previous);
+  const port = await checkPort(host, {bridge, container, previous});
+  await everyStep([
+    () => checkPortSettings(host, port, conf),
+    () => checkAddresses(sandbox, container, previous),
+    () => checkRoutes(sandbox, previous),
+    () => (conf.isGateway ? checkForwarding(host, previous) : undefined),
+    () => checkFilters(call, host, {conf, previous, port, container}),
+  ]);
+}
+
+async function checkBridge(host: Host, conf: BridgeConf, previous: Result): Promise<Link> {
+  const entry = previous.interfaces.find(({name, sandbox}) => name === conf.bridge && !sandbox);
+  if (!entry) throw new Error(`prevResult names no bridge "${conf.bridge}"`);
+  const bridge = await findLink(host.rt, {name: conf.bridge});
+  if (!bridge)
+    throw new Error(`bridge "${conf.bridge}" is gone; every container on it has to be attached again`);
+  if (bridge.info?.kind !== 'bridge') throw new Error(`Interface "${conf.bridge}" is not a bridge`);
+  checkMac(entry, bridge);
+  if (!bridge.up) throw new Error(`bridge "${conf.bridge}" is down; ip link set ${conf.bridge} up`);
+  if (bridge.promisc !== conf.promiscMode) {
+    throw new Error(
+      `Bridge interface "${conf.bridge}": promiscMode is ${conf.promiscMode}, the link says ${bridge.promisc}`,
+    );
+  }
+  return bridge;
+}
+
+async function checkContainer(
+  call: Call,
+  sandbox: Sandbox,
+  conf: BridgeConf,
+  previous: Result,
+): Promise<Link> {
+  const entry = previous.interfaces.find((each) => each.name === call.ifName && each.sandbox);
+  if (!entry) throw new Error(`prevResult names no interface "${call.ifName}" of a container`);
+  if (entry.sandbox !== call.netns) {
+    throw new Error(`Sandbox in prevResult ${entry.sandbox} doesn't match configured netns: ${call.netns}`);
+  }
+  const link = await findLink(sandbox.rt, {name: call.ifName});
+  if (!link) throw new Error(`Interface "${call.ifName}" is gone from the container`);
+  if (link.info?.kind !== 'veth') throw new Error(`Container interface "${call.ifName}" is not a veth`);
+  checkMac(entry, link);
+  if (!link.up && !conf.disableContainerInterface) {
+    throw new Error(`Interface "${call.ifName}" is down in the container`);
+  }
+  return link;
+}
+
+/** The host end: the other end of the container's link, in the bridge, under a name of the result. */
+async function checkPort(
+  host: Host,
+  {bridge, container, previous}: {bridge: Link; container: Link; previous: Result},
+): Promise<Link> {
+  for (const entry of previous.interfaces) {
+    if (entry.sandbox || entry.name === bridge.name) continue;
+    const port = await findLink(host.rt, {name: entry.name});
+    if (!port || port.info?.kind !== 'veth' || port.ifindex !== container.link) continue;
+    if (port.link !== container.ifindex) continue;
+    checkMac(entry, port);
+    if (port.master !== bridge.ifindex) {
+      throw new Error(
+        `host interface "${port.name}" is not a port of bridge "${bridge.name}"; ip link set ${port.name} master ${bridge.name}`,
+      );
+    }
+    if (!port.up) throw new Error(`host interface "${port.name}" is down; ip link set ${port.name} up`);
+    return port;
+  }
+  throw new Error(`no interface of prevResult is the host end of "${container.name}"`);
+}
+
+async function checkPortSettings(host: Host, port: Link, conf: BridgeConf): Promise<void> {
+  const {hairpin = false, isolated = false} = port.port?.bridgePort ?? {};
+  if (hairpin !== conf.hairpinMode) {
+    throw new Error(`hairpin of "${port.name}" is ${hairpin}, hairpinMode is ${conf.hairpinMode}`);
+  }
+  if (isolated !== conf.portIsolation) {
+    throw new Error(`isolation of "${port.name}" is ${isolated}, portIsolation is ${conf.portIsolation}`);
+  }
+  const wanted = planPortVlans(conf);
+  if (wanted.length === 0) return;
+  const present = (await listBridgeVlans(host.rt)).get(port.ifindex) ?? [];
+  for (const {first, last, pvid = false} of wanted) {
+    const found = present.some(
+      (range) => range.first <= first && range.last >= last && (range.pvid ?? false) === pvid,
+    );
+    const text = first === last ? `${first}` : `${first}-${last}`;
+    if (!found) throw new Error(`VLAN ${text} is missing on "${port.name}"`);
+  }
+}
+
+async function checkAddresses(sandbox: Sandbox, link: Link, previous: Result): Promise<void> {
+  const present = await listAddresses(sandbox.rt, {ifindex: link.ifindex});
+  for (const {address, interface: index} of previous.ips) {
+    if (index !== undefined && previous.interfaces[index]?.name !== link.name) continue;
+    if (present.some((other) => sameCidr(other, address))) continue;
+    throw new Error(`Failed to match addr ${formatCidr(address)} on interface ${link.name}`);
+  }
+}
+
+async function checkRoutes(sandbox: Sandbox, previous: Result): Promise<void> {
+  if (previous.routes.length === 0) return;
+  const present = await listRoutes(sandbox.rt, {table: 0});
+  const isThere = ({dst, gw, table}: Route) =>
+    present.some((route) => {
+      const ways = route.multipath?.map(({gateway}) => gateway) ?? [route.gateway];
+      return (
+        sameCidr(route.dst, subnetOf(dst)) &&
+        route.table === (table ?? 254) &&
+        (gw === undefined || ways.some((way) => sameIp(way, gw)))
+      );
+    });
+  for (const route of previous.routes) {
+    if (isThere(route)) continue;
+    const via = route.gw ? ` via ${formatIp(route.gw)}` : '';
+    throw new Error(`Expected Route ${formatCidr(route.dst)}${via} not found in routing table`);
+  }
+}
+
+function checkForwarding(host: Host, previous: Result): void {
+  for (const family of new Set(previous.ips.map(({address}) => familyOf(address.ip)))) {
+    const name = forwardingSysctl[family];
+    if (host.sysctl.read(name) !== '1') {
+      throw new Error(`forwarding is off: ${name.replaceAll('/', '.')} is not 1`);
+    }
+  }
+}
+
+async function checkFilters(
+  call: Call,
+  host: Host,
+  {conf, previous, port, container}: {conf: BridgeConf; previous: Result; port: Link; container: Link},
+): Promise<void> {
+  await everyStep([
+    async () => {
+      if (!conf.ipMasq || conf.ipamType === undefined) return;
+      const ips = previous.ips.map(({address}) => address);
+      const wanted = {owner: conf.owner, ips, exemptDestinations: conf.exemptDestinations};
+      const missing = await checkMasquerade(host, wanted, {env: call.env, backend: conf.ipMasqBackend});
+      if (missing.length > 0) throw new Error(missing.join('; '));
+    },
+    async () => {
+      if (!conf.macspoofchk) return;
+      await checkMacSpoofCheck(host, conf.owner, {hostVeth: port.name, mac: container.mac});
+    },
+  ]);
+}
+
+function checkMac(entry: Interface, link: Link): void {
+  if (!entry.mac || parseMac(entry.mac) === link.mac) return;
+  throw new Error(
+    `Interface ${link.name} Mac ${entry.mac} doesn't match: it is ${link.mac} (did udev or somebody else change it?)`,
+  );
+}

@@ -1,0 +1,71 @@
+import {everyStep} from '../../lib/cni/every.ts';
+import type {Owner} from '../../lib/cni/owner.ts';
+import type {Call} from '../../lib/cni/plugin.ts';
+import {findPrevResult} from '../../lib/cni/result.ts';
+import type {Host, Sandbox} from '../../lib/host.ts';
+import type {Cidr} from '../../lib/ip/cidr.ts';
+import {removeMasquerade} from '../../lib/nat/masquerade.ts';
+import {listAddresses} from '../../lib/netlink/route/address.ts';
+import {findLink, removeLink} from '../../lib/netlink/route/link.ts';
+import {isNetnsNotFound} from '../../lib/netns/netns.ts';
+import {removeMacSpoofCheck} from './macspoof.ts';
+import {removePort} from './port.ts';
+import {parseTeardownConf} from './teardown-conf.ts';
+
+/**
+ * Detaches the container; whatever is not there is removed already. Every step is taken, also after one that
+ * failed. Addresses are released last: until then nobody else may have them.
+ */
+export async function del(call: Call, host: Host): Promise<void> {
+  const conf = parseTeardownConf(call);
+  const owner: Owner = {network: call.name, containerId: call.containerId, ifName: call.ifName};
+  const known = addressesOf(call);
+  let found: readonly Cidr[] | undefined;
+  await everyStep([
+    async () => {
+      found = await removeLinks(call, host, owner, {needsAddresses: !known});
+    },
+    () => removeMasquerade(host, owner, {env: call.env, ips: known ?? found}),
+    () => (conf.macspoofchk ? removeMacSpoofCheck(host, owner) : undefined),
+    () => (conf.ipamType === undefined ? undefined : call.delegate(conf.ipamType, 'DEL')),
+  ]);
+}
+
+/** The container's addresses by the previous result; `undefined` if nothing is known of them. */
+function addressesOf(call: Call): readonly Cidr[] | undefined {
+  const previous = findPrevResult(call);
+  if (!previous) return undefined;
+  const own = previous.ips.filter(({interface: index}) => {
+    return index === undefined || previous.interfaces[index]?.name === call.ifName;
+  });
+  return own.map(({address}) => address);
+}
+
+/** Removes the veth pair by either end. Gives the addresses the container's end had, if they are asked for. */
+async function removeLinks(
+  call: Call,
+  host: Host,
+  owner: Owner,
+  {needsAddresses}: {readonly needsAddresses: boolean},
+): Promise<readonly Cidr[] | undefined> {
+  using sandbox = openSandbox(call, host);
+  const link = sandbox && (await findLink(sandbox.rt, {name: call.ifName}));
+  if (!sandbox || !link) {
+    await removePort(host, owner);
+    return undefined;
+  }
+  const addresses = needsAddresses ? await listAddresses(sandbox.rt, {ifindex: link.ifindex}) : undefined;
+  await removeLink(sandbox.rt, {ifindex: link.ifindex});
+  return addresses?.filter(({scope}) => scope === 0);
+}
+
+/** `undefined` when the container is gone. */
+function openSandbox(call: Call, host: Host): Sandbox | undefined {
+  if (call.netns === '') return undefined;
+  try {
+    return host.sandbox(call.netns);
+  } catch (error) {
+    if (isNetnsNotFound(error)) return undefined;
+    throw new Error(`failed to open netns "${call.netns}"`, {cause: error});
+  }
+}
