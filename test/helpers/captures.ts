@@ -1,0 +1,58 @@
+import {readFileSync} from 'node:fs';
+
+/** A netlink message without its header. */
+export interface CapturedMessage {
+  readonly type: number;
+  readonly flags: number;
+  readonly body: Buffer;
+}
+
+const lines = readFileSync(new URL('../fixtures/netlink/captures.txt', import.meta.url), 'utf8').split('\n');
+
+/** What `command` sent to the kernel (see test/fixtures/netlink/capture.sh). */
+export function sentBy(command: string): CapturedMessage {
+  return section(`> ${command}`)[0]!;
+}
+
+/** Everything the kernel answered to `command`. */
+export function answersTo(command: string): CapturedMessage[] {
+  return section(`< ${command}`);
+}
+
+/** The commands whose requests were captured. */
+export const capturedCommands = lines.filter((line) => line.startsWith('> ')).map((line) => line.slice(2));
+
+function section(title: string): CapturedMessage[] {
+  const from = lines.indexOf(title) + 1;
+  if (from === 0) throw new Error(`nothing was captured of ${title}`);
+  const messages: CapturedMessage[] = [];
+  for (let i = from; /^[0-9a-f]+$/.test(lines[i] ?? ''); i++) {
+    messages.push(...split(Buffer.from(lines[i]!, 'hex')));
+  }
+  return messages;
+}
+
+function split(datagram: Buffer): CapturedMessage[] {
+  const messages: CapturedMessage[] = [];
+  for (let at = 0; at + 16 <= datagram.length; at += (datagram.readUInt32LE(at) + 3) & ~3) {
+    const body = datagram.subarray(at + 16, at + datagram.readUInt32LE(at));
+    messages.push({type: datagram.readUInt16LE(at + 4), flags: datagram.readUInt16LE(at + 6), body});
+  }
+  return messages;
+}
+
+/** Clears NLA_F_NESTED, which `ip` mostly leaves out and the kernel does not ask of it. */
+export function withoutNestedFlags(body: Buffer, headerBytes: number): Buffer {
+  const copy = Buffer.from(body);
+  clear(copy, headerBytes, copy.length);
+  return copy;
+}
+
+function clear(b: Buffer, start: number, end: number): void {
+  for (let at = start; end - at >= 4; at += (b.readUInt16LE(at) + 3) & ~3) {
+    const type = b.readUInt16LE(at + 2);
+    if ((type & 0x8000) === 0) continue;
+    b.writeUInt16LE(type & 0x7fff, at + 2);
+    clear(b, at + 4, at + b.readUInt16LE(at));
+  }
+}
