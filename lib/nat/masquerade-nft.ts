@@ -1,4 +1,4 @@
-import {ownerKey, ownerTag} from '../cni/owner.ts';
+import {isOwnTag, ownerTag} from '../cni/owner.ts';
 import type {Owner} from '../cni/owner.ts';
 import {familyOf, formatIp, ipBytes} from '../ip/address.ts';
 import type {Ip} from '../ip/address.ts';
@@ -101,7 +101,7 @@ export async function ensureNftMasquerade(nft: NetfilterSocket, wanted: Masquera
     for (const {entry, remove, add} of adding) {
       const error = errors.get(add);
       const taken = error !== undefined && !isNotFound(error);
-      if (taken && (await isPresent(nft, entry))) continue;
+      if (taken && (await isPresent(nft, entry, wanted.owner))) continue;
       next.push(entry);
       if (taken || remove.some((each) => !errors.has(each))) replacing.add(entry);
     }
@@ -122,9 +122,9 @@ function elementOperations({ip, element}: Entry, replace: boolean): {remove: Ope
 }
 
 /** Whether the address leads where it should for the owner it should: an ADD that was made twice. */
-async function isPresent(nft: NetfilterSocket, {ip, element}: Entry): Promise<boolean> {
+async function isPresent(nft: NetfilterSocket, {ip, element}: Entry, owner: Owner): Promise<boolean> {
   const found = await findElement(nft, addressMaps[familyOf(ip)], element.key);
-  return found?.comment === element.comment && sameVerdict(found?.verdict, element.verdict);
+  return isOwnTag(found?.comment, owner) && sameVerdict(found?.verdict, element.verdict);
 }
 
 function giveUp(failures: readonly Failure[]): Error {
@@ -147,7 +147,7 @@ export async function checkNftMasquerade(nft: NetfilterSocket, wanted: Masquerad
     const found = await findElement(nft, addressMaps[familyOf(ip)], element.key);
     const where = `map inet weft ${addressMaps[familyOf(ip)].set}`;
     if (!found) return [`${formatIp(ip)} is not masqueraded: ${where} lacks it`];
-    if (!found.comment?.startsWith(ownerKey(wanted.owner))) {
+    if (!isOwnTag(found.comment, wanted.owner)) {
       return [`${formatIp(ip)} belongs to another attachment in ${where}: "${found.comment ?? ''}"`];
     }
     if (sameVerdict(found.verdict, element.verdict)) return [];

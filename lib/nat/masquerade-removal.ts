@@ -1,4 +1,4 @@
-import {networkKey, ownerKey} from '../cni/owner.ts';
+import {isOwnTag, isStaleTag, ownerKey} from '../cni/owner.ts';
 import type {Owner} from '../cni/owner.ts';
 import type {Attachment} from '../cni/types.ts';
 import {familyOf, ipBytes} from '../ip/address.ts';
@@ -22,9 +22,7 @@ export async function planNftRemoval(
   owner: Owner,
   ips: readonly Cidr[] | undefined,
 ): Promise<Operation[]> {
-  const key = ownerKey(owner);
-  const isOurs = (element: Element | undefined): element is Element =>
-    element?.comment?.startsWith(key) ?? false;
+  const isOurs = (element: Element | undefined): element is Element => isOwnTag(element?.comment, owner);
   if (ips) {
     const found = await Promise.all(
       ips.map(({ip}) => findElement(nft, addressMaps[familyOf(ip)], ipBytes(ip))),
@@ -48,9 +46,7 @@ export async function planNftCollection(
   keep: readonly Attachment[],
 ): Promise<Operation[]> {
   const kept = new Set(keep.map((attachment) => ownerKey({network, ...attachment})));
-  const keyBytes = [...kept][0]?.length ?? ownerKey({network, containerId: '', ifName: ''}).length;
-  const isStale = ({comment = ''}: Element) =>
-    comment.startsWith(`${networkKey(network)}-`) && !kept.has(comment.slice(0, keyBytes));
+  const isStale = ({comment}: Element) => isStaleTag(comment, network, kept);
   const used = new Set<string>();
   const operations: Operation[] = [];
   for (const family of families) {

@@ -1,4 +1,4 @@
-import {array, attrs, bytes, string, u32be} from '../attrs.ts';
+import {array, attrs, string, u32be} from '../attrs.ts';
 import type {Values} from '../attrs.ts';
 import type {NetfilterSocket} from './socket.ts';
 import {creation, messages, operation} from './operation.ts';

@@ -50,7 +50,7 @@ export function cleanComment(text: string): string {
   const clean = text.replaceAll(/["\\\u0000-\u001f\u007f]/g, '');
   let size = Buffer.byteLength(clean);
   if (size <= maxCommentBytes) return clean;
-  const characters = [...clean];
+  const characters = Array.from(clean);
   while (size > maxCommentBytes) size -= Buffer.byteLength(characters.pop()!);
   return characters.join('');
 }

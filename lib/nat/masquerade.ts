@@ -1,0 +1,166 @@
+import {CniError, errorCodes} from '../cni/error.ts';
+import {everyStep} from '../cni/every.ts';
+import type {Owner} from '../cni/owner.ts';
+import type {Attachment} from '../cni/types.ts';
+import type {Host} from '../host.ts';
+import type {Cidr} from '../ip/cidr.ts';
+import {isDenied, isUnsupported, NetlinkError} from '../netlink/error.ts';
+import type {NetfilterSocket} from '../netlink/nft/socket.ts';
+import {transact} from '../netlink/nft/transaction.ts';
+import type {Operation} from '../netlink/nft/operation.ts';
+import {findTool} from './iptables-command.ts';
+import type {IptablesOptions} from './iptables-command.ts';
+import {checkIptablesMasquerade, ensureIptablesMasquerade} from './iptables.ts';
+import {checkNftMasquerade, ensureNftMasquerade} from './masquerade-nft.ts';
+import type {Masquerade} from './masquerade-nft.ts';
+import {planNftCollection, planNftRemoval} from './masquerade-removal.ts';
+import {planReferenceCollection, planReferenceRemoval} from './reference-nft.ts';
+import {collectLegacyMasquerade, removeLegacyMasquerade} from './reference-legacy.ts';
+
+/** The two ways to masquerade ("ipMasqBackend"). */
+export type MasqueradeBackend = 'nftables' | 'iptables';
+
+/** What to masquerade, and with what. */
+export interface MasqueradeRequest extends Masquerade, IptablesOptions {
+  /** nftables by default, and iptables where the kernel has no nftables. */
+  readonly backend?: MasqueradeBackend | undefined;
+}
+
+type NatHost = Pick<Host, 'nft'>;
+
+/**
+ * Makes what comes from `ips` and leaves their subnet appear as coming from the host. Idempotent; an address
+ * that another attachment left behind is taken over.
+ */
+export async function ensureMasquerade(host: NatHost, wanted: MasqueradeRequest): Promise<void> {
+  if (wanted.ips.length === 0) return;
+  await withBackend(wanted, {
+    nftables: () => ensureNftMasquerade(host.nft, wanted),
+    iptables: () => ensureIptablesMasquerade(wanted, wanted),
+  });
+}
+
+/** What is missing of the masquerading, one sentence each; empty when all is as it should be. */
+export async function checkMasquerade(host: NatHost, wanted: MasqueradeRequest): Promise<string[]> {
+  if (wanted.ips.length === 0) return [];
+  return withBackend(wanted, {
+    nftables: () => checkNftMasquerade(host.nft, wanted),
+    iptables: () => checkIptablesMasquerade(wanted, wanted),
+  });
+}
+
+async function withBackend<T>(
+  wanted: MasqueradeRequest,
+  backends: Record<MasqueradeBackend, () => Promise<T>>,
+): Promise<T> {
+  if (wanted.backend === 'iptables') return backends.iptables();
+  try {
+    return await backends.nftables();
+  } catch (error) {
+    if (isMissing(error) && findTool('iptables-restore', wanted)) return backends.iptables();
+    throw explain(error);
+  }
+}
+
+export interface RemovalOptions extends IptablesOptions {
+  /** The attachment's addresses; without them (no previous result) the maps are searched for the owner. */
+  readonly ips?: readonly Cidr[] | undefined;
+  /** `false`: do not look into iptables-legacy, which costs a process where its nat table is in use. */
+  readonly reference?: boolean | undefined;
+}
+
+/**
+ * Removes the masquerading of one attachment, whichever backend, release or reference plugin made it. Nothing
+ * there is success. Throws after everything was tried.
+ */
+export async function removeMasquerade(
+  host: NatHost,
+  owner: Owner,
+  options: RemovalOptions = {},
+): Promise<void> {
+  const {ips, reference = true} = options;
+  await removeAll(host, {
+    what: `remove the masquerading of ${owner.containerId} in ${owner.network}`,
+    plans: [(nft) => planNftRemoval(nft, owner, ips), (nft) => planReferenceRemoval(nft, owner, ips)],
+    legacy: async () => (reference ? removeLegacyMasquerade(owner, options) : undefined),
+  });
+}
+
+/**
+ * Removes the masquerading of all attachments of `network` that are not in `keep`, and what of it nothing uses any
+ * more. Throws after everything was tried.
+ */
+export async function gcMasquerade(
+  host: NatHost,
+  network: string,
+  keep: readonly Attachment[],
+  options: IptablesOptions = {},
+): Promise<void> {
+  await removeAll(host, {
+    what: `collect the masquerading of ${network}`,
+    plans: [
+      (nft) => planNftCollection(nft, network, keep),
+      (nft) => planReferenceCollection(nft, network, keep),
+    ],
+    legacy: () => collectLegacyMasquerade(network, keep, options),
+  });
+}
+
+interface Removal {
+  readonly what: string;
+  readonly plans: readonly ((nft: NetfilterSocket) => Promise<readonly Operation[]>)[];
+  readonly legacy: () => Promise<void>;
+}
+
+async function removeAll(host: NatHost, {what, plans, legacy}: Removal): Promise<void> {
+  const remove = async (some: Removal['plans']) => {
+    await transact(host.nft, async () => (await Promise.all(some.map((plan) => plan(host.nft)))).flat());
+  };
+  const explained = (step: () => Promise<void>) => async () => {
+    try {
+      await step();
+    } catch (error) {
+      // A kernel without nftables holds nothing in it.
+      if (!isMissing(error)) throw new Error(what, {cause: explain(error)});
+    }
+  };
+  // Together in one transaction; if that fails one by one, so that what cannot be removed keeps nothing else.
+  const together = () => remove(plans);
+  const apart = () => everyStep(plans.map((plan) => explained(() => remove([plan]))));
+  await everyStep([() => together().catch(apart), explained(legacy)]);
+}
+
+/** The kernel has no nftables, or not the parts that masquerading needs. */
+function isMissing(error: unknown): boolean {
+  if (isUnsupported(error)) return true;
+  return error instanceof Error && 'code' in error && error.code === 'EPROTONOSUPPORT';
+}
+
+/** Adds to an error of the kernel what the operator can do about it. */
+function explain(error: unknown): unknown {
+  if (isMissing(error)) {
+    return new CniError(
+      errorCodes.internal,
+      'ipMasq: this kernel has no nftables',
+      'load the module nf_tables, or install iptables and set "ipMasqBackend": "iptables"',
+      {cause: error},
+    );
+  }
+  if (isDenied(error)) {
+    return new CniError(
+      errorCodes.internal,
+      'ipMasq: the kernel does not let this process change nftables (EPERM)',
+      "CAP_NET_ADMIN is needed in the user namespace that owns the host's network namespace",
+      {cause: error},
+    );
+  }
+  if (error instanceof NetlinkError && error.code === 'ENOENT') {
+    return new CniError(
+      errorCodes.internal,
+      `ipMasq: ${error.message}`,
+      'the kernel lacks a part of nftables: load nft_chain_nat and nft_masq, or set "ipMasqBackend": "iptables"',
+      {cause: error},
+    );
+  }
+  return error;
+}
