@@ -20,8 +20,8 @@ import {collectLegacyMasquerade, removeLegacyMasquerade} from './reference-legac
 /** The two ways to masquerade ("ipMasqBackend"). */
 export type MasqueradeBackend = 'nftables' | 'iptables';
 
-/** What to masquerade, and with what. */
-export interface MasqueradeRequest extends Masquerade, IptablesOptions {
+/** With what to masquerade. */
+export interface MasqueradeOptions extends IptablesOptions {
   /** nftables by default, and iptables where the kernel has no nftables. */
   readonly backend?: MasqueradeBackend | undefined;
 }
@@ -32,32 +32,40 @@ type NatHost = Pick<Host, 'nft'>;
  * Makes what comes from `ips` and leaves their subnet appear as coming from the host. Idempotent; an address
  * that another attachment left behind is taken over.
  */
-export async function ensureMasquerade(host: NatHost, wanted: MasqueradeRequest): Promise<void> {
+export async function ensureMasquerade(
+  host: NatHost,
+  wanted: Masquerade,
+  options: MasqueradeOptions = {},
+): Promise<void> {
   if (wanted.ips.length === 0) return;
-  await withBackend(wanted, {
+  await withBackend(options, {
     nftables: () => ensureNftMasquerade(host.nft, wanted),
-    iptables: () => ensureIptablesMasquerade(wanted, wanted),
+    iptables: () => ensureIptablesMasquerade(wanted, options),
   });
 }
 
 /** What is missing of the masquerading, one sentence each; empty when all is as it should be. */
-export async function checkMasquerade(host: NatHost, wanted: MasqueradeRequest): Promise<string[]> {
+export async function checkMasquerade(
+  host: NatHost,
+  wanted: Masquerade,
+  options: MasqueradeOptions = {},
+): Promise<string[]> {
   if (wanted.ips.length === 0) return [];
-  return withBackend(wanted, {
+  return withBackend(options, {
     nftables: () => checkNftMasquerade(host.nft, wanted),
-    iptables: () => checkIptablesMasquerade(wanted, wanted),
+    iptables: () => checkIptablesMasquerade(wanted, options),
   });
 }
 
 async function withBackend<T>(
-  wanted: MasqueradeRequest,
+  options: MasqueradeOptions,
   backends: Record<MasqueradeBackend, () => Promise<T>>,
 ): Promise<T> {
-  if (wanted.backend === 'iptables') return backends.iptables();
+  if (options.backend === 'iptables') return backends.iptables();
   try {
     return await backends.nftables();
   } catch (error) {
-    if (isMissing(error) && findTool('iptables-restore', wanted)) return backends.iptables();
+    if (isMissing(error) && findTool('iptables-restore', options)) return backends.iptables();
     throw explain(error);
   }
 }
