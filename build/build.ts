@@ -14,7 +14,6 @@ import {
 import {bundle} from './bundle.ts';
 import {makeImage, stripNode} from './image.ts';
 import {libraryNames, putLibraries} from './libraries.ts';
-import {measure} from './measure.ts';
 import {getPinnedNode} from './node.ts';
 import {binDir, root, workDir} from './paths.ts';
 import {listPlugins} from './plugins.ts';
@@ -45,6 +44,7 @@ async function buildAll(): Promise<void> {
       'koffi.node': `${root}/node_modules/@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`,
       'netlink.node': `${root}/node_modules/netlink/prebuilds/linux-${process.arch}/node.napi.node`,
       'tools.cjs': `${workDir}/tools.cjs`,
+      ...Object.fromEntries(listConfs().map((name) => [`conf/${name}`, `${root}/conf/${name}`])),
     },
   };
   await putLibraries(binDir);
@@ -62,10 +62,14 @@ async function buildAll(): Promise<void> {
     `dist/bin/weft ${version}: ${size} MB, made in ${((performance.now() - started) / 1000).toFixed(1)} s`,
   );
   console.log(`bundle ${hash}`);
-  const [plugin] = listPlugins();
-  if (plugin === undefined) return;
-  const time = measure({command: `${binDir}/${plugin.folder}`, env: {CNI_COMMAND: 'VERSION'}});
-  console.log(`start-up: ${time.toFixed(1)} ms (${plugin.folder} VERSION, whole process, median)`);
+  execFileSync(process.execPath, [`${root}/build/print-startup.ts`], {stdio: 'inherit'});
+}
+
+/** The ready configurations that `weft install --conf` puts. */
+function listConfs(): readonly string[] {
+  return readdirSync(`${root}/conf`)
+    .filter((name) => name.endsWith('.conflist'))
+    .sort();
 }
 
 /** Relative links, so that dist/bin can be moved and mounted anywhere; those of removed plugins go. */

@@ -1,4 +1,5 @@
-import {closeSync, fstatSync, openSync, readSync, realpathSync} from 'node:fs';
+import {realpathSync} from 'node:fs';
+import {readEnd} from './read-end.ts';
 
 /** How a program knows its own files. */
 export interface Own {
@@ -18,17 +19,5 @@ export function isOwnFile(file: string, {program, trailer}: Own): boolean {
   } catch {
     // What cannot be read is executed; the kernel then says what is wrong with it.
     return false;
-  }
-}
-
-function readEnd(file: string, length: number): string {
-  const fd = openSync(file, 'r');
-  try {
-    const end = Buffer.alloc(length);
-    const {size} = fstatSync(fd);
-    const read = readSync(fd, end, 0, length, Math.max(0, size - length));
-    return end.toString('latin1', 0, read);
-  } finally {
-    closeSync(fd);
   }
 }

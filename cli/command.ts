@@ -1,5 +1,11 @@
 import type {Release} from './release.ts';
 
+/** Files embedded in the executable. */
+export interface Assets {
+  list(): readonly string[];
+  read(key: string): string;
+}
+
 /** What a command of the `weft` tool gets: everything it takes from its process, so that tests can give it theirs. */
 export interface Context {
   /** The arguments behind the command's name. */
@@ -10,6 +16,7 @@ export interface Context {
   readonly program: string;
   /** Every name a plugin answers to. */
   readonly plugins: readonly string[];
+  readonly assets: Assets;
   /** Prints a line for the user. */
   readonly out: (line: string) => void;
   /** Prints a line about what went wrong or is to be known. */

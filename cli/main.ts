@@ -9,6 +9,7 @@ import {processIo, writeAll} from '../lib/cni/stdio.ts';
 import {createHost, type Host} from '../lib/host.ts';
 import {basename} from 'node:path';
 import {isOwnFile} from './builtin.ts';
+import type {Assets} from './command.ts';
 import {type Invocation, parseInvocation} from './invocation.ts';
 import {formatTrailer} from './release.ts';
 import {loadTools} from './load-tools.ts';
@@ -34,12 +35,13 @@ function run(invocation: Invocation): Promise<number> {
     case 'plugin':
       return callPlugin(invocation.name);
     case 'cnitool':
+      return loadTools().cnitool(invocation.args, processIo(process.env));
     case 'weft':
-      return callTool(invocation);
+      return callWeft(invocation.args);
   }
 }
 
-async function callTool({kind, args}: Exclude<Invocation, {kind: 'plugin'}>): Promise<number> {
+async function callWeft(args: readonly string[]): Promise<number> {
   // One after the other, whatever the tool does meanwhile; a reader that went away stops nothing.
   let written = Promise.resolve();
   const print = (fd: number) => (line: string) => {
@@ -51,6 +53,7 @@ async function callTool({kind, args}: Exclude<Invocation, {kind: 'plugin'}>): Pr
     release,
     program: process.execPath,
     plugins: [...plugins.keys()],
+    assets,
     out: print(1),
     err: print(2),
   };
@@ -58,6 +61,11 @@ async function callTool({kind, args}: Exclude<Invocation, {kind: 'plugin'}>): Pr
   await written;
   return code;
 }
+
+const assets: Assets = {
+  list: () => process.getBuiltinModule('node:sea').getAssetKeys(),
+  read: (key) => process.getBuiltinModule('node:sea').getAsset(key, 'utf8'),
+};
 
 async function callPlugin(name: string): Promise<number> {
   const plugin = plugins.get(name);

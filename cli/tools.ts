@@ -3,3 +3,4 @@
  * evaluates it when one of the tools is called.
  */
 export {weft} from './weft.ts';
+export {main as cnitool} from './cnitool.ts';

@@ -1,8 +1,12 @@
 import {UsageError, type Command, type Context} from './command.ts';
+import {install} from './install.ts';
+import {uninstall} from './uninstall.ts';
 import {version} from './version.ts';
 
 /** The commands of `weft`, in the order of its help. */
 const commands: Readonly<Record<string, Command>> = {
+  install,
+  uninstall,
   version,
 };
 

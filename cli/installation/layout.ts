@@ -1,0 +1,44 @@
+import {join} from 'node:path';
+
+/*
+ * What `weft install` leaves in a plugin folder:
+ *
+ *   <bin-dir>/bridge …                  stubs, one small file per name (or the foreign file that it found, untouched)
+ *   <bin-dir>/.weft/<version>/weft      the program and the two libraries it needs
+ *   <bin-dir>/.weft/backup/<name>       foreign files that --force replaced
+ *   <bin-dir>/.weft/installed.json      what was put where, for uninstall and upgrade
+ *   <bin-dir>/.weft/lock                held while something is installed or uninstalled
+ */
+
+/** Paths inside a plugin folder. */
+export interface Layout {
+  readonly binDir: string;
+  readonly home: string;
+  readonly backup: string;
+  readonly state: string;
+  readonly lock: string;
+}
+
+export function layoutOf(binDir: string): Layout {
+  const home = join(binDir, '.weft');
+  return {
+    binDir,
+    home,
+    backup: join(home, 'backup'),
+    state: join(home, 'installed.json'),
+    lock: join(home, 'lock'),
+  };
+}
+
+/** The folder of one version. */
+export function versionDir({home}: Pick<Layout, 'home'>, version: string): string {
+  return join(home, version);
+}
+
+/** The file names of a version's folder, in the order in which they are put there. */
+export const programFiles = ['libgcc_s.so.1', 'libstdc++.so.6', 'weft'] as const;
+
+/** Every name that gets a stub: the plugins and the two tools. */
+export function stubNames(plugins: readonly string[]): readonly string[] {
+  return [...plugins, 'cnitool', 'weft'];
+}

@@ -1,0 +1,69 @@
+import {existsSync, rmSync} from 'node:fs';
+import {join} from 'node:path';
+import {setTimeout as sleep} from 'node:timers/promises';
+import type {Context} from '../command.ts';
+import {formatTrailer} from '../release.ts';
+import {formatStub} from '../stub.ts';
+import {layoutOf, stubNames, versionDir, type Layout} from './layout.ts';
+import {activateProgram, checkAnswers, removeOtherVersions, stageProgram} from './program.ts';
+import {putInstalled, type Installed} from './state.ts';
+import {giveUpName, takeName} from './names.ts';
+
+/** Who read an old stub just before it was replaced starts the old program a moment later: so long it stays. */
+const graceMs = 1000;
+
+export interface Upgrade {
+  readonly layout: Layout;
+  readonly context: Context;
+  /** How the host calls the plugin folder. */
+  readonly hostBinDir: string;
+  readonly before: Installed | undefined;
+  readonly confs: Installed['confs'];
+}
+
+/**
+ * Puts this program's version into the plugin folder and leads every name to it. Plugins may be called all the time: each
+ * name leads to the old version or to the new one, both complete. The new one has to answer before any name leads to
+ * it, and once more through its stub; if it does not, everything is as before, and the error says why.
+ */
+export async function upgrade({layout, context, hostBinDir, before, confs}: Upgrade): Promise<void> {
+  const {release, plugins, program} = context;
+  const names = stubNames(plugins);
+  const [probe = 'loopback'] = plugins;
+  const isOwnRoot = hostBinDir === layout.binDir;
+  // Refuses a path that a stub cannot hold before anything is written.
+  const stub = formatStub({
+    program: join(versionDir(layoutOf(hostBinDir), release.version), 'weft'),
+    trailer: formatTrailer(release),
+  });
+
+  const stage = stageProgram(layout, {program, version: release.version});
+  try {
+    checkAnswers(join(stage, 'weft'), ['--plugin', join(layout.binDir, probe)]);
+  } catch (error) {
+    rmSync(stage, {recursive: true, force: true});
+    throw error;
+  }
+  const isNewVersion = !existsSync(versionDir(layout, release.version));
+  activateProgram(layout, {stage, version: release.version});
+
+  // Before the first name changes hands, so that an uninstall after a crash knows of all of them.
+  const {version, id} = release;
+  putInstalled(layout, {version, id, names: [...new Set([...(before?.names ?? []), ...names])], confs});
+  const undo: (() => void)[] = [];
+  try {
+    for (const name of names) undo.push(takeName(layout, name, stub));
+    if (isOwnRoot) checkAnswers(join(layout.binDir, probe));
+  } catch (error) {
+    for (const step of undo.reverse()) step();
+    if (before === undefined) rmSync(layout.state, {force: true});
+    else putInstalled(layout, before);
+    if (isNewVersion) rmSync(versionDir(layout, version), {recursive: true, force: true});
+    throw error;
+  }
+
+  for (const name of before?.names ?? []) if (!names.includes(name)) giveUpName(layout, name);
+  putInstalled(layout, {version, id, names, confs});
+  if (before !== undefined && before.version !== version) await sleep(graceMs);
+  removeOtherVersions(layout, version);
+}
