@@ -5,10 +5,9 @@ import {ipBytes} from '../ip/address.ts';
 import type {Cidr} from '../ip/cidr.ts';
 import {deleteChain, findChain} from '../netlink/nft/chain.ts';
 import type {Operation} from '../netlink/nft/operation.ts';
-import {deleteRule, listRules} from '../netlink/nft/rule.ts';
+import {deleteRule, findTarget, listRules} from '../netlink/nft/rule.ts';
 import type {RuleInfo} from '../netlink/nft/rule.ts';
 import type {NetfilterSocket} from '../netlink/nft/socket.ts';
-import {parseVerdict} from '../netlink/nft/verdict.ts';
 import {iptablesChainName, parseIptablesComment} from './names.ts';
 
 // What the reference's ipMasq made, as nftables shows it: by its own nftables backend, and by iptables-nft. Everything
@@ -46,7 +45,7 @@ export async function planReferenceRemoval(
   }
   for (const [i, family] of iptablesFamilies.entries()) {
     if (!found[i + 1]) continue;
-    const jumps = (await listRules(nft, postrouting(family))).filter((rule) => jumpTarget(rule) === chain);
+    const jumps = (await listRules(nft, postrouting(family))).filter((rule) => findTarget(rule) === chain);
     const ours = ips ? jumps.filter((rule) => concerns(rule, ips)) : jumps;
     operations.push(...ours.map(({handle}) => deleteRule(postrouting(family), handle)));
     if (ours.length === jumps.length) operations.push(deleteChain({family, table: 'nat', chain}));
@@ -77,22 +76,13 @@ export async function planReferenceCollection(
       const names = parseIptablesComment(iptablesComment(rule));
       if (names?.network !== network || containers.has(names.containerId)) continue;
       const chain = iptablesChainName(network, names.containerId);
-      if (jumpTarget(rule) !== chain) continue;
+      if (findTarget(rule) !== chain) continue;
       operations.push(deleteRule(postrouting(family), rule.handle));
       chains.add(chain);
     }
     operations.push(...[...chains].map((chain) => deleteChain({family, table: 'nat', chain})));
   }
   return operations;
-}
-
-function jumpTarget({expressions}: RuleInfo): string | undefined {
-  for (const expression of expressions) {
-    if (expression.name !== 'immediate') continue;
-    const verdict = parseVerdict(expression.data.data);
-    if (verdict && 'chain' in verdict) return verdict.chain;
-  }
-  return undefined;
 }
 
 /**

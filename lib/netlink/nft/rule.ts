@@ -8,6 +8,7 @@ import {messages, operation} from './operation.ts';
 import type {Operation} from './operation.ts';
 import {list} from './transaction.ts';
 import {formatComment, userData} from './userdata.ts';
+import {parseVerdict} from './verdict.ts';
 
 /** enum nft_rule_attributes. */
 const ruleAttrs = attrs({
@@ -98,6 +99,16 @@ export async function listRules(nft: NetfilterSocket, {family, table, chain}: Ch
     expressions,
     ...(userdata?.comment !== undefined && {comment: userdata.comment}),
   }));
+}
+
+/** The chain that a rule jumps or goes to. */
+export function findTarget({expressions}: RuleInfo): string | undefined {
+  for (const expression of expressions) {
+    if (expression.name !== 'immediate') continue;
+    const verdict = parseVerdict(expression.data.data);
+    if (verdict && 'chain' in verdict) return verdict.chain;
+  }
+  return undefined;
 }
 
 /**
