@@ -8,7 +8,6 @@ import {pluginDir, repository} from './harness/paths.ts';
 import {assertNothingLeft, staysByDesign, takeSnapshot} from './harness/snapshot.ts';
 
 const test = testWith('root', 'apt');
-const plugins = process.env['WEFT_TEST_PLUGINS'] ?? pluginDir;
 
 /** What containerd itself keeps while it runs: its state, its sockets. */
 const containerdsOwn = [
@@ -30,7 +29,7 @@ test.before(async () => {
 test('containerd makes a pod sandbox with our plugins and removes it', async (t) => {
   const host = await makeHost(t);
   await putConflist(host);
-  const {cri} = await startContainerd(host, plugins);
+  const {cri} = await startContainerd(host, pluginDir);
   t.teardown(() => cri.close());
   t.deepEqual(await cri.complaints(), []);
   const before = await takeSnapshot(host);
@@ -47,7 +46,7 @@ test('what a killed containerd leaves is collected by GC', async (t) => {
   const host = await makeHost(t);
   await putConflist(host);
   const before = await takeSnapshot(host);
-  const containerd = await startContainerd(host, plugins);
+  const containerd = await startContainerd(host, pluginDir);
   await containerd.cri.runSandbox({name: 'lost', cgroup: host.cgroup});
   await containerd.kill();
   // The node's processes and mounts go with a reboot; the state on disk and in the kernel is what GC is for.
@@ -56,7 +55,7 @@ test('what a killed containerd leaves is collected by GC', async (t) => {
     grep -o '/run/\\(netns\\|containerd\\)/[^ ]*' /proc/self/mounts | sort -r | while read -r mount; do umount -l "$mount"; done
   `);
   await host.run([path.join(pluginDir, 'cnitool'), 'gc', 'weft-kubernetes', ''], {
-    env: {CNI_PATH: plugins, NETCONFPATH: '/etc/cni/net.d'},
+    env: {CNI_PATH: pluginDir, NETCONFPATH: '/etc/cni/net.d'},
   });
   await assertNothingLeft(t, host, before, [...containerdsOwn, /^process /]);
 });

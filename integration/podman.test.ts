@@ -23,7 +23,7 @@ test.before(async () => {
 
 test('two containers of podman fetch from each other and from the host, and podman rm leaves nothing', async (t) => {
   const host = await makeHost(t);
-  const podman = await setUpPodman(host, [process.env['WEFT_TEST_PLUGINS'] ?? pluginDir]);
+  const podman = await setUpPodman(host, [pluginDir]);
   await host.write(
     '/etc/cni/net.d/87-weft-podman.conflist',
     await readFile(path.join(repository, 'conf/podman.conflist'), 'utf8'),

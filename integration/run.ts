@@ -75,7 +75,7 @@ async function runSecondKernel(files: readonly string[]): Promise<void> {
   say(`\n=== ${phase}`);
   const boot = await bootSecondKernel({
     script: `cd ${repository}
-export PATH=${repository}/node_modules/.bin:$PATH CI=true NO_COLOR=1 WEFT_SECOND_KERNEL=1
+export PATH=${repository}/node_modules/.bin:$PATH CI=true NO_COLOR=1 TERM=xterm WEFT_SECOND_KERNEL=1
 ava --serial --timeout=300s ${files.join(' ')}
 `,
     timeoutMs: 600_000,

@@ -1,19 +1,17 @@
 import {makeHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
 import {bridgeNetwork} from './harness/networks.ts';
-import {pluginDir} from './harness/paths.ts';
 import {callPlugin} from './harness/plugin.ts';
 import {assertNothingLeft, staysByDesign, takeSnapshot} from './harness/snapshot.ts';
 
 const test = testWith('root');
-const dir = process.env['WEFT_TEST_PLUGINS'] ?? pluginDir;
 
 test('100 ADDs at once all succeed with distinct addresses; 100 DELs at once leave nothing', async (t) => {
   const host = await makeHost(t);
   const conf = bridgeNetwork({name: 'storm'});
   const netnses = await host.addNetnses('pod', 100);
   const before = await takeSnapshot(host);
-  const calls = netnses.map((netns, index) => ({conf, dir, netns, containerId: `storm-${index}`}));
+  const calls = netnses.map((netns, index) => ({conf, netns, containerId: `storm-${index}`}));
   const options = {timeoutMs: 60_000, log: () => {}};
   const results = await Promise.all(
     calls.map((call) => callPlugin(host, {...call, command: 'ADD', options})),

@@ -5,7 +5,7 @@ import {setTimeout} from 'node:timers/promises';
 import type {ExecutionContext} from 'ava';
 import {runCommand, type CommandOptions, type Output} from './command.ts';
 import {binOf, ensurePackages} from './debian.ts';
-import {repository} from './paths.ts';
+import {pluginDir, repository} from './paths.ts';
 
 /**
  * A host made for one test: a process in network, mount and process-id namespaces of its own, in which /run,
@@ -70,7 +70,7 @@ if [ ! -e "$WEFT_TEST_REPOSITORY" ]; then
   mkdir -p "$WEFT_TEST_REPOSITORY"
   mount --bind /run/machine/repository "$WEFT_TEST_REPOSITORY"
 fi
-mount --bind "$WEFT_TEST_REPOSITORY/dist/bin" /opt/cni/bin || true
+mount --bind "$WEFT_TEST_PLUGINS" /opt/cni/bin || true
 mount -o remount,bind,ro /
 mkdir -p "$HOME"
 echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad || true
@@ -111,6 +111,7 @@ export async function startHost(log: (line: string) => void = () => {}): Promise
         LC_ALL: 'C',
         WEFT_TEST_HOSTNAME: 'weft-test',
         WEFT_TEST_REPOSITORY: repository,
+        WEFT_TEST_PLUGINS: pluginDir,
       },
     },
   );

@@ -3,8 +3,8 @@ import path from 'node:path';
 /** The repository's own directory. */
 export const repository = path.resolve(import.meta.dirname, '../..');
 
-/** Where `npm run build` leaves the executables: the CNI_PATH of every test. */
-export const pluginDir = path.join(repository, 'dist/bin');
+/** The executables that are tested: what `npm run build` left, or the directory WEFT_TEST_PLUGINS names. */
+export const pluginDir = process.env['WEFT_TEST_PLUGINS'] ?? path.join(repository, 'dist/bin');
 
 /** Where test-only downloads live; never committed, safe to delete. */
 export const cacheDir = path.join(repository, '.cache');

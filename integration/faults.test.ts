@@ -1,0 +1,108 @@
+import type {ExecutionContext} from 'ava';
+import {makeHost, type TestHost} from './harness/host.ts';
+import {testWith} from './harness/needs.ts';
+import {bridgeNetwork} from './harness/networks.ts';
+import {callPlugin, tryPlugin} from './harness/plugin.ts';
+import {assertNothingLeft, staysByDesign, takeSnapshot, type Snapshot} from './harness/snapshot.ts';
+import {injecting, parseTrace, tracing, type Fault, type TracedCall} from './harness/strace.ts';
+
+const test = testWith('root');
+const conf = bridgeNetwork({name: 'faults', cniVersion: '1.1.0', macspoofchk: true});
+const quiet = {log: () => {}, timeoutMs: 20_000};
+const allowed = [...staysByDesign, /^file \/run\/(weft\/|xtables.lock|trace)/];
+
+/** Which system calls each kind of object is made with: a fault must have hit every one of them. */
+const kinds: Readonly<Record<string, RegExp>> = {
+  'a netlink request': /^send(to|msg) .*NETLINK|^send(to|msg) /,
+  'a reservation': /^(openat|link|linkat|rename|renameat2) .*10\.61\.0\.2|^(openat|linkat|rename) .*faults/,
+  'a lock': /^flock /,
+  'a namespace': /^setns /,
+  'a setting': /^(openat|write) .*\/proc\/sys/,
+  'the result': /^write 1</,
+};
+
+async function traceAdd(host: TestHost, netns: string): Promise<TracedCall[]> {
+  const call = {conf, netns, containerId: 'traced'};
+  await callPlugin(host, {...call, command: 'ADD', under: tracing('/run/trace'), options: quiet});
+  await callPlugin(host, {...call, command: 'DEL', options: quiet});
+  await pristine(host);
+  return parseTrace(await host.read('/run/trace'));
+}
+
+/** As before the first container: no bridge, no rules, no reservations. */
+async function pristine(host: TestHost): Promise<void> {
+  await host.sh(
+    'ip link del cni0 2>/dev/null || true; nft flush ruleset; rm -rf /var/lib/cni/* /run/weft',
+    quiet,
+  );
+}
+
+interface Injection {
+  readonly t: ExecutionContext;
+  readonly host: TestHost;
+  readonly netns: string;
+  readonly before: Snapshot;
+  readonly call: TracedCall;
+  readonly fault: Fault;
+  readonly cleanUp: 'DEL' | 'GC';
+}
+
+/** One ADD with one fault; then DEL, or GC with nothing in use, must leave nothing, and the next ADD succeed. */
+async function inject({t, host, netns, before, call, fault, cleanUp}: Injection): Promise<void> {
+  const where = `${fault} at ${call.name} ${call.nth} (${call.text.slice(0, 100)}), then ${cleanUp}`;
+  const plugin = {conf, netns, containerId: 'hit'};
+  const hit = await tryPlugin(host, {
+    ...plugin,
+    command: 'ADD',
+    under: injecting(call, fault),
+    options: quiet,
+  });
+  if (fault !== 'KILL' && hit.code !== 0 && hit.stdout !== '')
+    t.is(typeof hit.reply?.code, 'number', `${where}: ${hit.stdout}${hit.stderr}`);
+  const cleaned = await tryPlugin(host, {
+    ...plugin,
+    command: cleanUp,
+    options: quiet,
+    ...(cleanUp === 'GC' ? {attachments: []} : {}),
+  });
+  t.is(cleaned.code, 0, `${where}: ${cleaned.stdout}`);
+  // GC is told of the host; a namespace that lives on keeps its loopback and, without its peer, nothing else.
+  await t.notThrowsAsync(async () => assertNothingLeft(t, host, before, allowed), where);
+  const links = await host.run(host.inNetns('pod', ['ip', '-o', 'link']), quiet);
+  t.false(links.stdout.includes('eth0'), where);
+  await callPlugin(host, {...plugin, command: 'ADD', options: quiet});
+  await callPlugin(host, {...plugin, command: 'DEL', options: quiet});
+  await pristine(host);
+}
+
+async function injectAll(t: ExecutionContext, fault: Fault, wanted: (call: TracedCall) => boolean) {
+  const host = await makeHost(t);
+  const netns = await host.addNetns('pod');
+  const before = await takeSnapshot(host);
+  const calls = await traceAdd(host, netns);
+  const lines = calls.map(({name, text}) => `${name} ${text}`);
+  for (const [kind, pattern] of Object.entries(kinds))
+    t.true(
+      lines.some((line) => pattern.test(line)),
+      `an ADD must touch ${kind}`,
+    );
+  const chosen = calls.filter(wanted);
+  t.log(`${chosen.length} system calls`);
+  for (const [index, call] of chosen.entries())
+    await inject({t, host, netns, before, call, fault, cleanUp: index % 2 === 0 ? 'DEL' : 'GC'});
+}
+
+test('killed at any system call of an ADD, DEL or GC leaves nothing', async (t) => {
+  t.timeout(300_000);
+  await injectAll(t, 'KILL', () => true);
+});
+
+test('an input/output error at any system call of an ADD leaves nothing', async (t) => {
+  t.timeout(300_000);
+  await injectAll(t, 'EIO', () => true);
+});
+
+test('a full disk at any system call of an ADD leaves nothing', async (t) => {
+  t.timeout(300_000);
+  await injectAll(t, 'ENOSPC', ({name}) => !/^(send|setns|flock)/.test(name));
+});
