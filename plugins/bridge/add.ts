@@ -16,7 +16,7 @@ import {ensureVlanGateway} from './gateway-vlan.ts';
 import {planGateways} from './gateway.ts';
 import {ensureMacSpoofCheck, removeMacSpoofCheck} from './macspoof.ts';
 import {waitForPortUp} from './operstate.ts';
-import {addPort, removePort} from './port.ts';
+import {addPort, findPortName, removePort} from './port.ts';
 import type {Port} from './port.ts';
 
 /** What an ADD has at hand; the undo of every step that succeeded is on `undo`. */
@@ -40,11 +40,11 @@ const layer2: Layer3 = {ips: [], routes: [], dns: {}, more: []};
 /** Attaches the container to the bridge. A failure at any step takes back the steps before it. */
 export async function add(call: Call, host: Host): Promise<Result> {
   const conf = parseBridgeConf(call);
-  const bridge = await ensureBridge(host, conf);
+  const [bridge, name] = await Promise.all([ensureBridge(host, conf), findPortName(host, conf.owner)]);
   using sandbox = openSandbox(call, host);
   await using undo = new AsyncDisposableStack();
   const later = (what: string, step: () => Promise<unknown>) => undo.defer(() => quietly(call, what, step));
-  const port = await addPort(host, sandbox, {bridge, conf});
+  const port = await addPort(host, sandbox, {bridge, conf, ...name});
   later('remove the veth pair', () => removePort(host, conf.owner));
   if (conf.macspoofchk) {
     later('remove the source address filter', () => removeMacSpoofCheck(host, conf.owner));

@@ -1,3 +1,4 @@
+import {allDone} from '../../lib/cni/every.ts';
 import {isOwnTag, ownerTag, shortHash} from '../../lib/cni/owner.ts';
 import type {Owner} from '../../lib/cni/owner.ts';
 import type {Host, Sandbox} from '../../lib/host.ts';
@@ -30,69 +31,85 @@ export function hostVethName({network, containerId, ifName}: Owner, attempt = 0)
   return `veth${shortHash(`${network} ${containerId} ${ifName}${salt}`, 8)}`;
 }
 
+/** A name for the host end, and the link of this owner that has it already, if any. */
+export interface PortName {
+  readonly name: string;
+  readonly left: Link | undefined;
+}
+
+/** The first name that nobody else has. */
+export async function findPortName(host: Host, owner: Owner): Promise<PortName> {
+  for (let attempt = 0; attempt < nameAttempts; attempt++) {
+    const name = hostVethName(owner, attempt);
+    const left = await findLink(host.rt, {name});
+    if (!left || isOwnPort(left, owner)) return {name, left};
+  }
+  throw new Error(
+    `failed to make veth pair: other links have the names ${hostVethName(owner)} and its substitutes`,
+  );
+}
+
 /** Makes the veth pair: the container's end is still down, the host's end is up and in the bridge. */
 export async function addPort(
   host: Host,
   sandbox: Sandbox,
-  {bridge, conf}: {readonly bridge: Link; readonly conf: BridgeConf},
+  {bridge, conf, name, left}: {readonly bridge: Link; readonly conf: BridgeConf} & PortName,
 ): Promise<Port> {
-  const name = await addVeth(host, sandbox, {bridge, conf});
+  const {ifName} = conf.owner;
+  if (left) await removeLeft(host, sandbox, {ifName, left});
   try {
-    const ref = {name};
-    const inHost = getLink(host.rt, ref);
-    const inContainer = getLink(sandbox.rt, {name: conf.owner.ifName});
-    const tagged = setLink(host.rt, ref, {alias: ownerTag(conf.owner, aliasBytes)});
-    const [link, container] = await Promise.all([inHost, inContainer, tagged]);
+    const [, , port, container] = await addVeth(host, sandbox, {bridge, conf, name});
     ignoreRouterAdvertisements(host, name);
-    await setUpPort(host, link, conf);
-    return {host: link, container};
+    await setUpPort(host, port, conf);
+    return {host: port, container};
   } catch (error) {
-    await removeLink(host.rt, {name}).catch(() => {});
-    throw new Error(`failed to connect "${name}" to bridge ${bridge.name}`, {cause: error});
+    if (isExists(error)) throw existsInContainer(ifName, name);
+    await removePort(host, conf.owner).catch(() => {});
+    throw new Error(`failed to make veth pair "${name}" of bridge "${bridge.name}"`, {cause: error});
   }
 }
 
-async function addVeth(
+/**
+ * The pair, the tag that says whose it is, and a look at both ends: one datagram, so that nobody who kills us can
+ * leave a pair without a tag.
+ */
+function addVeth(
   host: Host,
   sandbox: Sandbox,
-  {bridge, conf}: {readonly bridge: Link; readonly conf: BridgeConf},
-): Promise<string> {
-  const {ifName} = conf.owner;
-  for (let attempt = 0; ; attempt++) {
-    const name = hostVethName(conf.owner, attempt);
-    try {
-      await addLink(host.rt, {
-        name,
-        // Set, not left to the kernel: udev changes addresses that nobody chose.
-        mac: randomMac(),
-        mtu: conf.mtu,
-        up: true,
-        master: bridge.ifindex,
-        info: {
-          kind: 'veth',
-          data: {
-            peer: {name: ifName, mac: conf.mac ?? randomMac(), mtu: conf.mtu, netnsFd: sandbox.netns.fd},
-          },
-        },
-      });
-      return name;
-    } catch (error) {
-      if (!isExists(error)) throw new Error('failed to make veth pair', {cause: error});
-      if (await findLink(sandbox.rt, {name: ifName})) {
-        throw new Error(
-          `container veth name ("${ifName}") peer provided ("${name}") already exists: ` +
-            `the container has an interface "${ifName}"; DEL it first`,
-        );
-      }
-      if (attempt === nameAttempts) throw new Error('failed to make veth pair', {cause: error});
-      // Left by an ADD of this attachment in another namespace: it can have no other use.
-      const left = await findLink(host.rt, {name});
-      if (left && isOwnTag(left.alias, conf.owner)) {
-        await removeLink(host.rt, {ifindex: left.ifindex});
-        attempt--;
-      }
-    }
-  }
+  {bridge, conf, name}: {readonly bridge: Link; readonly conf: BridgeConf; readonly name: string},
+) {
+  const {mtu, owner} = conf;
+  // Addresses are set, not left to the kernel: udev changes those that nobody chose.
+  const peer = {name: owner.ifName, mac: conf.mac ?? randomMac(), mtu, netnsFd: sandbox.netns.fd};
+  const info = {kind: 'veth', data: {peer}} as const;
+  const added = addLink(host.rt, {name, mac: randomMac(), mtu, up: true, master: bridge.ifindex, info});
+  const tagged = setLink(host.rt, {name}, {alias: ownerTag(owner, aliasBytes)});
+  const port = getLink(host.rt, {name});
+  const container = added.then(() => getLink(sandbox.rt, {name: owner.ifName}));
+  return inOrder([added, tagged, port, container] as const);
+}
+
+/** As Promise.all, but once all are done, and the first of them that failed counts. */
+async function inOrder<T extends readonly Promise<unknown>[]>(tasks: T) {
+  await allDone(tasks);
+  return Promise.all(tasks);
+}
+
+/** What an ADD of this attachment in another namespace left has no use; if the container has its other end, this ADD is one too many. */
+async function removeLeft(
+  host: Host,
+  sandbox: Sandbox,
+  {ifName, left}: {readonly ifName: string; readonly left: Link},
+): Promise<void> {
+  if (await findLink(sandbox.rt, {name: ifName})) throw existsInContainer(ifName, left.name);
+  await removeLink(host.rt, {ifindex: left.ifindex});
+}
+
+function existsInContainer(ifName: string, name: string): Error {
+  return new Error(
+    `container veth name ("${ifName}") peer provided ("${name}") already exists: ` +
+      `the container has an interface "${ifName}" already; DEL it first, or choose another CNI_IFNAME`,
+  );
 }
 
 async function setUpPort(host: Host, port: Link, conf: BridgeConf): Promise<void> {
@@ -110,17 +127,13 @@ function ignoreRouterAdvertisements(host: Host, name: string): void {
   } catch {}
 }
 
-/**
- * Removes the host end of an attachment's veth pair, found by its name alone; tells whether it was there.
- * An end without an alias is one whose ADD was interrupted.
- */
+/** Removes the host end of an attachment's veth pair, found by its name alone; tells whether it was there. */
 export async function removePort(host: Host, owner: Owner): Promise<boolean> {
-  for (let attempt = 0; attempt < nameAttempts; attempt++) {
-    const link = await findLink(host.rt, {name: hostVethName(owner, attempt)});
-    if (!link) return false;
-    if (link.info?.kind === 'veth' && (!link.alias || isOwnTag(link.alias, owner))) {
-      return removeLink(host.rt, {ifindex: link.ifindex});
-    }
-  }
-  return false;
+  const {left} = await findPortName(host, owner);
+  return left ? removeLink(host.rt, {ifindex: left.ifindex}) : false;
+}
+
+/** By its tag: a name of eight digits could be anybody's. */
+function isOwnPort(link: Link, owner: Owner): boolean {
+  return link.info?.kind === 'veth' && isOwnTag(link.alias, owner);
 }
