@@ -18,12 +18,10 @@ const remedies: Readonly<Record<string, string>> = {
   ELOOP: 'mend the symbolic links on the way to ipam.dataDir',
 };
 
-/** Error 5: `action` ("create", "read", …) failed on `path`. */
+/** Error 5: `action` ("create", "read", …) failed on `path`. It says all that its cause would. */
 export function storeError(action: string, path: string, cause: unknown): CniError {
   const remedy = remedies[(cause as NodeJS.ErrnoException).code ?? ''] ?? '';
-  return new CniError(errorCodes.ioFailure, `cannot ${action} ${path}: ${describeErrno(cause)}`, remedy, {
-    cause,
-  });
+  return new CniError(errorCodes.ioFailure, `cannot ${action} ${path}: ${describeErrno(cause)}`, remedy);
 }
 
 /** The kernel's sentence for an error of node:fs. */

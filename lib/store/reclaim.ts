@@ -34,13 +34,14 @@ export interface Reclaimer {
 export interface ReclaimOptions {
   readonly network: string;
   readonly cacheDir?: string | undefined;
-  /** For tests: where the kernel's files are. */
   readonly procDir?: string;
+  /** Files that the kernel made when it started. */
+  readonly witnesses?: readonly string[];
 }
 
 /** Looks at the machine as it is when first asked; use it within one call, under the store's lock. */
 export function openReclaimer(store: Store, options: ReclaimOptions): Reclaimer {
-  const {network, cacheDir = defaultCacheDir, procDir = '/proc'} = options;
+  const {network, cacheDir = defaultCacheDir, procDir = '/proc', witnesses = startupFiles} = options;
   let addresses: ReadonlySet<string> | undefined;
   let isShared: boolean | undefined;
   let bootMs: number | undefined;
@@ -53,7 +54,7 @@ export function openReclaimer(store: Store, options: ReclaimOptions): Reclaimer 
     isAlive,
     isReclaimable(ip) {
       const age = store.findAge(ip);
-      bootMs ??= earliestClockMs(procDir);
+      bootMs ??= earliestClockMs(procDir, witnesses);
       if (!age || age.isOfThisBoot || age.latestMs >= bootMs - clockSlackMs) return false;
       isShared ??= isSharedFileSystem(store.directory);
       const holder = store.findHolder(ip);
@@ -62,6 +63,8 @@ export function openReclaimer(store: Store, options: ReclaimOptions): Reclaimer 
   };
 }
 
+const startupFiles = ['/dev/null', '/dev/console', '/sys', '/proc'];
+
 /** Time servers move clocks a little all the time. */
 const clockSlackMs = 10_000;
 
@@ -69,8 +72,7 @@ const clockSlackMs = 10_000;
  * The earliest time that the clock is known to have shown in this boot: what it would have shown at the start by
  * today's reckoning, or what it did show when the kernel made these files, whichever is earlier.
  */
-function earliestClockMs(procDir: string): number {
-  const witnesses = ['/dev/null', '/dev/console', '/sys', '/proc'];
+function earliestClockMs(procDir: string, witnesses: readonly string[]): number {
   const shown = witnesses.flatMap((path) => {
     try {
       const {mtimeMs, ctimeMs} = statSync(path);

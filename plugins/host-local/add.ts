@@ -4,6 +4,7 @@ import type {IpConfig} from '../../lib/cni/types.ts';
 import {formatIp, sameIp} from '../../lib/ip/address.ts';
 import type {Ip} from '../../lib/ip/address.ts';
 import {openReclaimer} from '../../lib/store/reclaim.ts';
+import type {Reclaimer} from '../../lib/store/reclaim.ts';
 import type {Holder} from '../../lib/store/reservation.ts';
 import type {Store} from '../../lib/store/store.ts';
 import {chooseAddress} from './allocate.ts';
@@ -18,15 +19,21 @@ interface Task {
   readonly conf: HostLocalConf;
   readonly call: Call;
   readonly holder: Holder;
+  readonly reclaimer: Reclaimer;
 }
 
 /**
  * Reserves one address of each range set for the call's attachment. When one set cannot give any, what was reserved of the
  * others is given back. Throws CniError 999 with the reference's sentences.
  */
-export function addAddresses(store: Store, conf: HostLocalConf, call: Call): IpConfig[] {
+export function addAddresses(
+  store: Store,
+  conf: HostLocalConf,
+  call: Call,
+  reclaimer: Reclaimer = openReclaimer(store, conf),
+): IpConfig[] {
   const {containerId, ifName} = call;
-  const task = {store, conf, call, holder: {containerId, ifName}};
+  const task = {store, conf, call, holder: {containerId, ifName}, reclaimer};
   const reserved: Ip[] = [];
   let wanted = conf.requested;
   try {
@@ -51,13 +58,14 @@ export function addAddresses(store: Store, conf: HostLocalConf, call: Call): IpC
   }
 }
 
-function reserveRequested({store, conf, call, holder}: Task, set: RangeSet, ip: Ip): Choice {
+function reserveRequested(task: Task, set: RangeSet, ip: Ip): Choice {
+  const {store, holder} = task;
   const range = findRange(set, ip)!;
   if (sameIp(ip, range.gateway)) {
     throw refuse(`requested ip ${formatIp(ip)} is subnet's gateway`, 'request another one, or set "gateway"');
   }
   if (store.reserve({ip, holder})) return {ip, range};
-  if (reclaim({store, conf, call, holder}, [ip]) && store.reserve({ip, holder})) return {ip, range};
+  if (reclaim(task, [ip]) && store.reserve({ip, holder})) return {ip, range};
   const other = store.findHolder(ip);
   throw refuse(
     `requested IP address ${formatIp(ip)} is not available in range set ${formatRangeSet(set)}`,
@@ -98,13 +106,12 @@ function refuseSecond(task: Task, set: RangeSet): void {
 
 function reclaimSet(task: Task, set: RangeSet): boolean {
   const {store, conf} = task;
-  return conf.reclaimAfterReboot && reclaim(task, listReclaimable(store, set, conf));
+  return conf.reclaimAfterReboot && reclaim(task, listReclaimable(store, set, task.reclaimer));
 }
 
 /** Gives back those of the addresses that an earlier boot left behind; whether there were any. */
-function reclaim({store, conf, call}: Task, ips: readonly Ip[]): boolean {
+function reclaim({store, conf, call, reclaimer}: Task, ips: readonly Ip[]): boolean {
   if (!conf.reclaimAfterReboot) return false;
-  const reclaimer = openReclaimer(store, {network: conf.network});
   const released = ips.filter((ip) => {
     const holder = reclaimer.isReclaimable(ip) ? store.findHolder(ip) : undefined;
     if (!holder || !store.release({ip, holder})) return false;

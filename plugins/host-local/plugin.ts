@@ -8,6 +8,7 @@ import {specVersions} from '../../lib/cni/versions.ts';
 import type {Host} from '../../lib/host.ts';
 import {formatIp} from '../../lib/ip/address.ts';
 import {describeErrno, isErrno} from '../../lib/store/error.ts';
+import {openReclaimer} from '../../lib/store/reclaim.ts';
 import {withStore} from '../../lib/store/store.ts';
 import {addAddresses} from './add.ts';
 import {parseHostLocalConf, parseStoreConf} from './conf.ts';
@@ -89,7 +90,8 @@ async function status(call: Call): Promise<void> {
       call.log.info({set: i, ranges: formatRangeSet(set), used, free: String(free)}, 'usage');
       if (free > 0n || !conf.statusFailsWhenFull) continue;
       // The next ADD would make room.
-      if (conf.reclaimAfterReboot && listReclaimable(store, set, conf).length > 0) continue;
+      if (conf.reclaimAfterReboot && listReclaimable(store, set, openReclaimer(store, conf)).length > 0)
+        continue;
       throw exhausted(errorCodes.notAvailable, set, {conf, use: {used, free}});
     }
   });
@@ -106,7 +108,6 @@ function checkWritable(directory: string): void {
           errorCodes.notAvailable,
           `cannot write to ${at}: ${describeErrno(error)}`,
           'reservations are kept there: make it writable, or set ipam.dataDir',
-          {cause: error},
         );
       }
     }

@@ -34,7 +34,6 @@ export function readResolvConf(path: string): Dns {
       errorCodes.ioFailure,
       `open ${path}: ${describeErrno(error)}`,
       'set ipam.resolvConf to a file that can be read, or leave it out',
-      {cause: error},
     );
   }
 }

@@ -1,7 +1,7 @@
 import {join} from 'node:path';
 import {CniError} from '../../lib/cni/error.ts';
 import type {Ip} from '../../lib/ip/address.ts';
-import {openReclaimer} from '../../lib/store/reclaim.ts';
+import type {Reclaimer} from '../../lib/store/reclaim.ts';
 import type {Store} from '../../lib/store/store.ts';
 import type {StoreConf} from './conf.ts';
 import {formatRangeSet, rangeContains, sizeOf} from './range.ts';
@@ -24,8 +24,7 @@ export function countUse(store: Store, set: RangeSet): Use {
 }
 
 /** Addresses of a set that an earlier boot left behind; looks at every reservation of the set. */
-export function listReclaimable(store: Store, set: RangeSet, {network}: StoreConf): Ip[] {
-  const reclaimer = openReclaimer(store, {network});
+export function listReclaimable(store: Store, set: RangeSet, reclaimer: Reclaimer): Ip[] {
   const used = set.flatMap(({start, end}) => store.listUsed(start, end));
   return used.filter((ip) => reclaimer.isReclaimable(ip));
 }
