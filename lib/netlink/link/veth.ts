@@ -1,25 +1,18 @@
 import {attrs, message, type Codec, type Values} from '../attrs.ts';
-import {iff, ifinfomsg, linkRows} from './common.ts';
+import {ifinfomsg, linkRows} from './common.ts';
 
 /**
- * What the other end of a veth can be made with; the kernel takes nothing else, an alias is set afterwards. Its MTU is
- * not that of this end unless it is given.
+ * What the other end of a veth can be made with; the kernel takes nothing else: it is set up and gets its alias
+ * afterwards. Its MTU is not that of this end unless it is given.
  */
-export type VethPeer = Pick<Values<typeof linkRows>, 'name' | 'mac' | 'mtu' | 'group' | 'netnsFd'> & {
-  readonly up?: boolean;
-};
+export type VethPeer = Pick<Values<typeof linkRows>, 'name' | 'mac' | 'mtu' | 'group' | 'netnsFd'>;
 
 const peerMessage = message(ifinfomsg, attrs(linkRows));
 
-/** A whole link message in the place of an attribute. */
+/** A whole link message in the place of an attribute; its header is all zero. */
 const peer: Codec<VethPeer> = {
-  put(w, {up, ...attributes}) {
-    peerMessage.put(w, {header: up ? {flags: iff.up, change: iff.up} : {}, attributes});
-  },
-  get(b, start, end) {
-    const {header, attributes} = peerMessage.get(b, start, end);
-    return (header.flags & iff.up) === 0 ? attributes : {...attributes, up: true};
-  },
+  put: (w, attributes) => peerMessage.put(w, {attributes}),
+  get: (b, start, end) => peerMessage.get(b, start, end).attributes,
 };
 
 /** linux/veth.h, enum VETH_INFO_*. */

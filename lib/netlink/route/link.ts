@@ -95,13 +95,14 @@ export function addLink(rt: RouteSocket, link: NewLink): Promise<void> {
 
 /** Changes only what is given. */
 export function setLink(rt: RouteSocket, ref: LinkRef, change: LinkChange): Promise<void> {
-  const {ifindex, name} = {ifindex: undefined, name: undefined, ...ref};
-  if (name !== undefined && change.newName !== undefined) {
+  const ifindex = 'ifindex' in ref ? ref.ifindex : undefined;
+  const name = 'ifindex' in ref ? change.newName : ref.name;
+  if (ifindex === undefined && change.newName !== undefined) {
     return Promise.reject(new Error(`rename ${name}: a link is renamed by its ifindex`));
   }
   return rt.request({
     type: rtm.newLink,
-    body: (w) => putLink(w, {ifindex}, change, {name: change.newName ?? name}),
+    body: (w) => putLink(w, {ifindex}, change, {name}),
     what: `set ${Object.keys(change).join(', ')} of ${linkLabel(ref)}`,
   });
 }
