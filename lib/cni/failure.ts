@@ -51,6 +51,6 @@ function describeMember(error: unknown): string {
 }
 
 function join(message: string, cause: string): string {
-  if (cause.startsWith(message)) return cause;
-  return message.endsWith(cause) ? message : `${message}: ${cause}`;
+  if (message === '' || cause === message || cause.startsWith(`${message}: `)) return cause;
+  return message.endsWith(`: ${cause}`) ? message : `${message}: ${cause}`;
 }
