@@ -108,11 +108,11 @@ test('a schema of the whole of zod is read the same way', async (t) => {
   });
 });
 
-const refuses = test.macro(async (t, conf: object, message: string, details = '') => {
+const refuses = test.macro(async (t, conf: object, message: string, details?: string) => {
   const call = await callFor(conf);
   const error = t.throws<CniError>(() => parseConf(call, schema));
   t.is(error?.message, `failed to load netconf: ${message}`);
-  t.is(error?.details, details);
+  t.is(error?.details, details ?? '');
   t.is(error?.code, 7);
 });
 

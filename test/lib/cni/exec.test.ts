@@ -33,11 +33,11 @@ test('much output arrives whole', async (t) => {
   t.is(stdout.length, 1_000_000);
 });
 
-const fails = test.macro(async (t, script: string, code: number, msg: RegExp, details = '') => {
+const fails = test.macro(async (t, script: string, code: number, msg: RegExp, details?: string) => {
   const error = (await t.throwsAsync(exec(script, {timeoutMs: 10_000}))) as CniError;
   t.is(error.code, code);
   t.regex(error.message, msg);
-  t.is(error.details, details);
+  t.is(error.details, details ?? '');
 });
 
 test(

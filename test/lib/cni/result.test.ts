@@ -41,7 +41,11 @@ for (const version of specVersions) {
     const read = parseResult(JSON.parse(golden(version)) as Json, version);
     const isOld = version === '0.1.0' || version === '0.2.0';
     const expected = isOld
-      ? {...whole, interfaces: [], ips: whole.ips.slice(0, 2).map(({interface: _, ...rest}) => rest)}
+      ? {
+          ...whole,
+          interfaces: [],
+          ips: whole.ips.slice(0, 2).map(({address, gateway}) => ({address, gateway: gateway!})),
+        }
       : whole;
     t.deepEqual(read, expected);
     t.is(formatResult(read, version), golden(version));

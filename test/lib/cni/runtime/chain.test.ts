@@ -257,7 +257,9 @@ test('GC sends a DEL for what is stale, then GC with the list in both spellings'
   t.like(calls[0]?.env, {CNI_CONTAINERID: 'c1', CNI_NETNS: '/run/netns/c1'});
   const list = [{containerID: 'c2', ifname: 'eth0'}];
   t.deepEqual(calls[2]?.conf, {
-    ...{cniVersion: '1.1.0', name: 'net1', type: 'a'},
+    cniVersion: '1.1.0',
+    name: 'net1',
+    type: 'a',
     'cni.dev/valid-attachments': list,
     'cni.dev/attachments': list,
   });

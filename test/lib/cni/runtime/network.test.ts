@@ -139,7 +139,7 @@ for (const [cniVersion, cniVersions, expected] of [
   ['1.0.0', ['1.1.0', '1.2.0', '2.0.0'], '1.1.0'],
   ['2.0.0', ['3.0.0'], '2.0.0'],
 ] as const) {
-  test(`of ${cniVersion} and ${cniVersions} version "${expected}" is chosen`, (t) => {
+  test(`of ${cniVersion} and ${JSON.stringify(cniVersions)} version "${expected}" is chosen`, (t) => {
     t.is(parseNetwork(JSON.stringify({...list('x'), cniVersion, cniVersions})).cniVersion, expected);
   });
 }
