@@ -63,8 +63,10 @@ export async function addPort(
     await setUpPort(host, port, conf);
     return {host: port, container};
   } catch (error) {
-    if (isExists(error)) throw existsInContainer(ifName, name);
-    await removePort(host, conf.owner).catch(() => {});
+    if (isExists(error) && (await findLink(sandbox.rt, {name: ifName})))
+      throw existsInContainer(ifName, name);
+    // The name was free: what has it now is ours, tagged or not, unless it was taken in the meantime.
+    if (!isExists(error)) await removeLink(host.rt, {name}).catch(() => {});
     throw new Error(`failed to make veth pair "${name}" of bridge "${bridge.name}"`, {cause: error});
   }
 }
