@@ -3,18 +3,17 @@ import {
   constants,
   fstatSync,
   futimesSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
   readSync,
   renameSync,
-  rmSync,
   statSync,
   writeSync,
 } from 'node:fs';
 import {basename, dirname, join} from 'node:path';
 import {isErrno, storeError} from './error.ts';
+import {ensureDirectory, removeQuietly} from './files.ts';
 import {buildIndex, Index, memoryBytes, readStamp} from './index.ts';
 import type {IndexEntry, Stamp} from './index.ts';
 import {formatHolder, parseFileName, parseHolder} from './reservation.ts';
@@ -65,10 +64,14 @@ export class Catalog {
     }
   }
 
+  /** To be called before the directory is changed: afterwards the index in its file is no longer valid. */
+  load(): void {
+    this.use(() => {});
+  }
+
   /** Says that the directory was changed, and how; `change` does the same to the index. */
   noteChange(change: (index: Index) => void): void {
     this.#changed = true;
-    // What is not loaded needs no change: the directory's new time makes it invalid.
     if (!this.#index) return;
     try {
       change(this.#index);
@@ -135,12 +138,12 @@ export class Catalog {
   #save(index: Index): void {
     const path = this.#path();
     if (path === undefined) return;
-    if (index.isWorn) return rmSync(path, {force: true});
+    if (index.isWorn) return removeQuietly(path);
     const stamp = this.#setStamp();
     if (!stamp) return;
     index.writeStamp(stamp);
     if (!this.#image) return;
-    mkdirSync(dirname(path), {recursive: true, mode: 0o700});
+    ensureDirectory(dirname(path), 0o700);
     const unfinished = join(dirname(path), `.${basename(path)}`);
     const fd = openSync(unfinished, 'w', 0o600);
     try {
@@ -185,7 +188,7 @@ export class Catalog {
     const entries: IndexEntry[] = [];
     for (const name of listNames(directory)) {
       // Whoever wrote it held the lock that we hold now: it was killed.
-      if (name === unfinishedName) this.#removeUnfinished();
+      if (name === unfinishedName) removeQuietly(join(directory, name));
       const ip = isBookkeeping(name) ? undefined : parseFileName(name);
       if (!ip) continue;
       const content = readReservation(join(directory, name));
@@ -195,15 +198,6 @@ export class Catalog {
       else if (content === undefined) entries.push({ip});
     }
     return entries;
-  }
-
-  #removeUnfinished(): void {
-    try {
-      rmSync(join(this.#options.directory, unfinishedName), {force: true});
-      this.#changed = true;
-    } catch {
-      // Read-only: it does no harm, and whoever creates a reservation next removes it first.
-    }
   }
 
   #closeFile(): void {

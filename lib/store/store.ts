@@ -4,11 +4,9 @@ import {
   existsSync,
   futimesSync,
   linkSync,
-  mkdirSync,
   openSync,
   readFileSync,
   renameSync,
-  rmSync,
   statSync,
   unlinkSync,
   writeFileSync,
@@ -20,6 +18,7 @@ import type {Ip} from '../ip/address.ts';
 import {bootMarkOf, readBootId} from './boot.ts';
 import {Catalog, listNames, readReservation} from './catalog.ts';
 import {isErrno, storeError} from './error.ts';
+import {ensureDirectory, removeQuietly} from './files.ts';
 import {withLock} from './lock.ts';
 import {formatHolder, parseFileName, parseHolder} from './reservation.ts';
 import type {Holder, Reservation} from './reservation.ts';
@@ -114,6 +113,7 @@ export class Store {
     const text = formatHolder(holder);
     const path = this.#pathOf(ip);
     const unfinished = join(this.directory, unfinishedName);
+    this.#catalog.load();
     try {
       this.#write(unfinished, text);
       if (!this.#publish(unfinished, path)) {
@@ -123,7 +123,7 @@ export class Store {
       this.#catalog.noteChange((index) => index.add({ip, holder: text}));
       return true;
     } finally {
-      rmSync(unfinished, {force: true});
+      removeQuietly(unfinished);
       this.#catalog.noteChange(() => {});
     }
   }
@@ -135,12 +135,8 @@ export class Store {
   release({ip, holder}: Reservation): boolean {
     const text = formatHolder(holder);
     if (this.#contentOf(ip) !== text) return false;
-    const path = this.#pathOf(ip);
-    try {
-      unlinkSync(path);
-    } catch (error) {
-      if (!isErrno(error, 'ENOENT')) throw storeError('remove', path, error);
-    }
+    this.#catalog.load();
+    this.#unlink(this.#pathOf(ip));
     this.#catalog.noteChange((index) => index.remove({ip, holder: text}));
     return true;
   }
@@ -182,7 +178,8 @@ export class Store {
   /** Removes an empty file; `false` when it is none. */
   removeEmpty(ip: Ip): boolean {
     if (!this.#isEmpty(ip)) return false;
-    rmSync(this.#pathOf(ip), {force: true});
+    this.#catalog.load();
+    this.#unlink(this.#pathOf(ip));
     this.#catalog.noteChange(() => {});
     return true;
   }
@@ -201,6 +198,7 @@ export class Store {
   writeLastReserved(set: number, ip: Ip): void {
     const path = lastReservedPath(this.directory, set);
     const isNew = !existsSync(path);
+    if (isNew) this.#catalog.load();
     try {
       writeFileSync(path, formatIp(ip), {mode: 0o600});
     } catch (error) {
@@ -266,7 +264,7 @@ export class Store {
         closeSync(fd);
       }
     } catch (error) {
-      rmSync(path, {force: true});
+      removeQuietly(path);
       throw storeError('write a reservation to', this.directory, error);
     }
   }
@@ -292,8 +290,16 @@ export class Store {
     }
     const content = readReservation(path);
     if (content === undefined || parseHolder(content)) return false;
-    rmSync(path, {force: true});
+    this.#unlink(path);
     return link(unfinished, path);
+  }
+
+  #unlink(path: string): void {
+    try {
+      unlinkSync(path);
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw storeError('remove', path, error);
+    }
   }
 
   #isEmpty(ip: Ip): boolean {
@@ -324,7 +330,7 @@ function link(from: string, to: string): boolean {
 
 function makeDirectory(directory: string): void {
   try {
-    mkdirSync(directory, {recursive: true, mode: 0o755});
+    ensureDirectory(directory, 0o755);
   } catch (error) {
     throw storeError('create', directory, error);
   }
