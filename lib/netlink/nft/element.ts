@@ -43,13 +43,13 @@ export interface ElementsOf extends SetRef {
 
 /**
  * Adds elements. An existing key of equal content is accepted without a change, and so keeps its
- * comment; one of other content is EBUSY.
+ * comment; one of other content is EEXIST (EBUSY on older kernels).
  */
 export function ensureElements(set: ElementsOf, elements: readonly Element[]): Operation {
   return change(set, elements, {...creation.ensure, message: messages.newElements});
 }
 
-/** Adds elements; EEXIST where a key is there with equal content, EBUSY with other content. */
+/** Adds elements; EEXIST where a key is there (EBUSY on older kernels, if with other content). */
 export function addElements(set: ElementsOf, elements: readonly Element[]): Operation {
   return change(set, elements, {...creation.add, message: messages.newElements});
 }
