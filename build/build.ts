@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -12,6 +13,7 @@ import {
 } from 'node:fs';
 
 import {bundle} from './bundle.ts';
+import {fillRoom, makeRoom} from './code-cache.ts';
 import {makeImage, stripNode} from './image.ts';
 import {libraryNames, putLibraries} from './libraries.ts';
 import {getPinnedNode} from './node.ts';
@@ -36,24 +38,25 @@ async function buildAll(): Promise<void> {
   mkdirSync(workDir, {recursive: true});
   mkdirSync(binDir, {recursive: true});
   writeFileSync(`${workDir}/tools.cjs`, bundles.tools);
-  const image = {
+  writeFileSync(`${workDir}/tools.cache`, makeRoom(bundles.tools));
+  const executable = `${workDir}/weft`;
+  await makeImage({
     name: 'weft',
     main: bundles.main,
     node,
+    output: executable,
     assets: {
       'koffi.node': `${root}/node_modules/@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`,
       'netlink.node': `${root}/node_modules/netlink/prebuilds/linux-${process.arch}/node.napi.node`,
       'tools.cjs': `${workDir}/tools.cjs`,
+      'tools.cache': `${workDir}/tools.cache`,
       ...Object.fromEntries(listConfs().map((name) => [`conf/${name}`, `${root}/conf/${name}`])),
     },
-  };
+  });
+  fillRoom(executable);
   await putLibraries(binDir);
-  // V8 takes compiled code only in a process that started from the very snapshot it was compiled in: so a first
-  // executable compiles the second bundle for the one that stays.
-  await makeImage({...image, output: `${workDir}/weft`});
-  execFileSync(`${workDir}/weft`, [`${workDir}/tools.cache`], {stdio: 'inherit', env: {}});
-  const assets = {...image.assets, 'tools.cache': `${workDir}/tools.cache`};
-  await makeImage({...image, assets, output: `${binDir}/weft`});
+  // In one step: a plugin that runs at this moment goes on with the old file.
+  renameSync(executable, `${binDir}/weft`);
   putLinks(['cnitool', ...listPlugins().flatMap(({names}) => names)]);
 
   const size = (statSync(`${binDir}/weft`).size / 1e6).toFixed(1);

@@ -43,7 +43,7 @@ export async function bundleEntry({entry, version}: {entry: string; version: str
     charset: 'utf8',
     legalComments: 'none',
     logLevel: 'warning',
-    plugins: [virtualModules(version), lazyAddons],
+    plugins: [virtualModules(version), lazyAddons, lazyPino],
   });
   return outputFiles[0]!.text;
 }
@@ -93,6 +93,23 @@ const lazyAddons: esbuild.Plugin = {
     }));
     build.onLoad({filter: /^node-gyp-build$/, namespace: 'addon'}, () => ({
       contents: `module.exports = () => require('./cli/addon.ts').lazyAddon('netlink.node');`,
+      resolveDir: root,
+    }));
+  },
+};
+
+/**
+ * pino takes 2 ms of every start-up even out of the snapshot, and nearly no call logs: so it is evaluated when
+ * lib/log.ts first asks for it.
+ */
+const lazyPino: esbuild.Plugin = {
+  name: 'lazy-pino',
+  setup(build) {
+    build.onResolve({filter: /^pino$/}, ({namespace}) =>
+      namespace === 'lazy' ? undefined : {path: 'pino', namespace: 'lazy'},
+    );
+    build.onLoad({filter: /^pino$/, namespace: 'lazy'}, () => ({
+      contents: `Object.defineProperty(exports, 'pino', {enumerable: true, get: () => require('pino')});`,
       resolveDir: root,
     }));
   },

@@ -1,5 +1,5 @@
 import {execFileSync, spawnSync} from 'node:child_process';
-import {chmodSync, copyFileSync, mkdirSync, readFileSync, renameSync, writeFileSync} from 'node:fs';
+import {chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync} from 'node:fs';
 
 import {setRunpath} from './elf.ts';
 import {workDir} from './paths.ts';
@@ -42,13 +42,10 @@ export async function makeImage({name, main, assets, node, output}: Image): Prom
   );
   run(process.execPath, ['--experimental-sea-config', files.conf]);
 
-  const temporary = `${output}.new`;
-  copyFileSync(node, temporary);
-  await inject(temporary, readFileSync(files.blob));
-  setRunpath(temporary, '$ORIGIN');
-  chmodSync(temporary, 0o755);
-  // In one step: an executable that runs at this moment goes on with the old file.
-  renameSync(temporary, output);
+  copyFileSync(node, output);
+  await inject(output, readFileSync(files.blob));
+  setRunpath(output, '$ORIGIN');
+  chmodSync(output, 0o755);
 }
 
 /** A copy of Node without its symbol table (12 MB); with binutils missing it is a plain copy. */
