@@ -1,3 +1,5 @@
+import {mkdirSync} from 'node:fs';
+import {dirname} from 'node:path';
 import {pino} from 'pino';
 
 /** Facts first, then a constant sentence: `log.debug({ifindex}, 'link made')`. */
@@ -26,8 +28,17 @@ export function openLog({level, file, bindings = {}}: LogOptions): Logger {
     timestamp: pino.stdTimeFunctions.isoTime,
     errorKey: 'error',
   };
-  const destination = file === undefined ? {dest: 2, sync: true} : {dest: file, sync: true, mkdir: true};
-  return pino(options, pino.destination(destination));
+  if (file !== undefined) ensureFolder(dirname(file));
+  return pino(options, pino.destination({dest: file ?? 2, sync: true}));
 }
 
 function no(): void {}
+
+/** One level only: making parents too, Node (24) never ends where none can be made, as in /proc. */
+function ensureFolder(folder: string): void {
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
+}

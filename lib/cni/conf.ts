@@ -5,6 +5,9 @@ import {readShape, ShapeError} from './shape.ts';
 import type {OnUnknownKey} from './shape.ts';
 import {findIntended} from './typo.ts';
 
+/** What of a call is needed to read its configuration. */
+export type ConfCall = Pick<Call, 'command' | 'conf' | 'name' | 'warn'>;
+
 /**
  * Reads a call's configuration by a zod schema, with the reference's tolerance (keys in any case,
  * null as default, unknown keys ignored; see `readShape`). The schema should come from `zod/mini`,
@@ -14,7 +17,7 @@ import {findIntended} from './typo.ts';
  * An unknown key that looks like a typing error of a known one is a warning: on ADD and CHECK only,
  * since runtimes ask for STATUS every few seconds.
  */
-export function parseConf<S extends $ZodType>(call: Call, schema: S): output<S> {
+export function parseConf<S extends $ZodType>(call: ConfCall, schema: S): output<S> {
   const warns = call.command === 'ADD' || call.command === 'CHECK';
   try {
     return readShape(schema, call.conf, warns ? typoWarning(call) : undefined);
@@ -38,7 +41,7 @@ const commonKeys: ReadonlySet<string> = new Set(
     .map((key) => key.toLowerCase()),
 );
 
-function typoWarning(call: Call): OnUnknownKey {
+function typoWarning(call: ConfCall): OnUnknownKey {
   return (path, key, known) => {
     if (key.includes('.') || commonKeys.has(key.toLowerCase())) return;
     const intended = findIntended(key, known);
