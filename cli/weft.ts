@@ -1,5 +1,7 @@
 import {UsageError, type Command, type Context} from './command.ts';
+import {gc} from './gc.ts';
 import {install} from './install.ts';
+import {status} from './status.ts';
 import {uninstall} from './uninstall.ts';
 import {version} from './version.ts';
 
@@ -7,6 +9,8 @@ import {version} from './version.ts';
 const commands: Readonly<Record<string, Command>> = {
   install,
   uninstall,
+  status,
+  gc,
   version,
 };
 

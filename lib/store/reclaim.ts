@@ -1,5 +1,7 @@
-import {readdirSync, readFileSync, readlinkSync, statfsSync, statSync} from 'node:fs';
+import {existsSync, readdirSync, readFileSync, readlinkSync, statfsSync, statSync} from 'node:fs';
 import {join} from 'node:path';
+import {defaultCacheFolder, listCached} from '../cni/runtime/cache.ts';
+import type {CachedAttachment} from '../cni/runtime/cache.ts';
 import {formatIp, ipFromBytes, ipFromValue, parseIp} from '../ip/address.ts';
 import type {Ip} from '../ip/address.ts';
 import type {Reservation} from './reservation.ts';
@@ -18,9 +20,6 @@ import type {Store} from './store.ts';
  *   if the address is configured in any network namespace that a process is in.
  */
 
-/** Where libcni keeps the results of ADD: podman, CRI-O and containerd all do. */
-export const defaultCacheDir = '/var/lib/cni/results';
-
 export interface Reclaimer {
   /** Whether an earlier boot left the reservation and nothing lives that it could belong to. */
   isReclaimable(ip: Ip): boolean;
@@ -33,7 +32,8 @@ export interface Reclaimer {
 
 export interface ReclaimOptions {
   readonly network: string;
-  readonly cacheDir?: string | undefined;
+  /** The runtime's result cache: podman, CRI-O and containerd all keep it in libcni's place. */
+  readonly cacheFolder?: string | undefined;
   readonly procDir?: string;
   /** Files that the kernel made when it started. */
   readonly witnesses?: readonly string[];
@@ -41,12 +41,14 @@ export interface ReclaimOptions {
 
 /** Looks at the machine as it is when first asked; use it within one call, under the store's lock. */
 export function openReclaimer(store: Store, options: ReclaimOptions): Reclaimer {
-  const {network, cacheDir = defaultCacheDir, procDir = '/proc', witnesses = startupFiles} = options;
+  const {network, cacheFolder = defaultCacheFolder, procDir = '/proc', witnesses = startupFiles} = options;
+  let cached: readonly CachedAttachment[] | undefined;
   let addresses: ReadonlySet<string> | undefined;
   let isShared: boolean | undefined;
   let bootMs: number | undefined;
   const isAlive = (reservation: Reservation) => {
-    if (findCachedNetns(cacheDir, network, reservation).some((path) => exists(path))) return true;
+    cached ??= listCached(cacheFolder, network);
+    if (listCachedNetns(cached, reservation).some(exists)) return true;
     addresses ??= listLiveAddresses(procDir);
     return addresses.has(formatIp(reservation.ip));
   };
@@ -119,31 +121,15 @@ function isSharedFileSystem(directory: string): boolean {
 }
 
 /** Paths of the namespaces that the runtime's cache names for a reservation's attachment. */
-function findCachedNetns(cacheDir: string, network: string, {holder}: Reservation): string[] {
+function listCachedNetns(cached: readonly CachedAttachment[], {holder}: Reservation): string[] {
   const {containerId, ifName} = holder;
-  const prefix = `${network}-${containerId}-`;
-  try {
-    const names =
-      ifName === undefined
-        ? readdirSync(cacheDir).filter((name) => name.startsWith(prefix))
-        : [`${prefix}${ifName}`];
-    return names.flatMap((name) => readNetns(join(cacheDir, name)));
-  } catch {
-    return [];
-  }
-}
-
-function readNetns(path: string): string[] {
-  try {
-    const {netns} = JSON.parse(readFileSync(path, 'utf8')) as {netns?: unknown};
-    return typeof netns === 'string' && netns !== '' ? [netns] : [];
-  } catch {
-    return [];
-  }
+  return cached
+    .filter((each) => each.containerId === containerId && (ifName === undefined || each.ifName === ifName))
+    .map((each) => each.netns);
 }
 
 function exists(path: string): boolean {
-  return statSync(path, {throwIfNoEntry: false}) !== undefined;
+  return path !== '' && existsSync(path);
 }
 
 /** Every address of every network namespace that a process is in, without entering any. */

@@ -151,6 +151,11 @@ export class Store {
     return this.#catalog.use((index) => index.countUsed(from, to));
   }
 
+  /** How many addresses are in use, in any range. */
+  countAll(): number {
+    return this.#catalog.use((index) => index.countAll());
+  }
+
   /** The addresses from `from` to `to` that are in use, in no order. */
   listUsed(from: Ip, to: Ip): Ip[] {
     return this.#catalog.use((index) => index.listUsed(from, to));

@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 import {parseArgs} from '../../lib/cni/args.ts';
 import {parseConf} from '../../lib/cni/conf.ts';
+import type {ConfCall} from '../../lib/cni/conf.ts';
 import {CniError, errorCodes} from '../../lib/cni/error.ts';
 import {cidrField, ipField, routeField} from '../../lib/cni/fields.ts';
 import type {Call} from '../../lib/cni/plugin.ts';
@@ -79,7 +80,7 @@ export interface HostLocalConf extends StoreConf {
 }
 
 /** Reads only what says where the reservations are, so that DEL works whatever else is wrong. */
-export function parseStoreConf(call: Call): StoreConf {
+export function parseStoreConf(call: ConfCall): StoreConf {
   const {ipam} = parseConf(call, storeSchema);
   if (!ipam) throw missingIpam();
   return storeConf(call, ipam);
@@ -89,7 +90,7 @@ export function parseStoreConf(call: Call): StoreConf {
  * Reads and checks the whole configuration. Throws CniError: 7 for a value of a wrong type, 4 for CNI_ARGS, and as
  * the reference 999 with its sentences for the rules between keys.
  */
-export function parseHostLocalConf(call: Call): HostLocalConf {
+export function parseHostLocalConf(call: ConfCall & Pick<Call, 'args' | 'cniVersion'>): HostLocalConf {
   const {ipam, args, runtimeConfig} = parseConf(call, schema);
   if (!ipam) throw missingIpam();
   const fromEnv = parseIpArg(call.args);
@@ -107,7 +108,7 @@ export function parseHostLocalConf(call: Call): HostLocalConf {
 }
 
 function storeConf(
-  call: Call,
+  call: ConfCall,
   ipam: {dataDir?: string | undefined; indexDir?: string | undefined},
 ): StoreConf {
   return {
@@ -117,7 +118,10 @@ function storeConf(
   };
 }
 
-function planSets(call: Call, confs: readonly (readonly RangeConf[])[]): RangeSet[] {
+function planSets(
+  call: ConfCall & Pick<Call, 'cniVersion'>,
+  confs: readonly (readonly RangeConf[])[],
+): RangeSet[] {
   if (confs.length === 0) {
     throw refuse('no IP ranges specified', 'set ipam.ranges, for example [[{"subnet": "10.22.0.0/16"}]]');
   }

@@ -9,12 +9,13 @@ import {holder, ip, makeStore} from './helpers.ts';
 function makeMachine(t: ExecutionContext, bootMs: number) {
   const {root, directory, open} = makeStore(t);
   const procDir = join(root, 'proc');
-  const cacheDir = join(root, 'results');
+  const cacheFolder = join(root, 'cache');
+  const cacheDir = join(cacheFolder, 'results');
   mkdirSync(procDir);
-  mkdirSync(cacheDir);
+  mkdirSync(cacheDir, {recursive: true});
   writeFileSync(join(procDir, 'stat'), `cpu 1 2 3\nbtime ${Math.floor(bootMs / 1000)}\nprocesses 7\n`);
   const witness = join(procDir, 'stat');
-  const options = {network: 'net1', procDir, cacheDir, witnesses: [] as string[]};
+  const options = {network: 'net1', procDir, cacheFolder, witnesses: [] as string[]};
   const addProcess = (pid: number, netns: number, {ipv4, ipv6}: {ipv4?: string; ipv6?: string} = {}) => {
     mkdirSync(join(procDir, `${pid}/ns`), {recursive: true});
     mkdirSync(join(procDir, `${pid}/net`));
@@ -92,8 +93,12 @@ test('an address that a namespace has is not reclaimable', async (t) => {
 
 test('a namespace that the runtime’s cache names keeps the reservation while it exists', async (t) => {
   const {judge, cacheDir, directory} = makeMachine(t, Date.now() + hour);
-  writeFileSync(join(cacheDir, 'net1-c1-eth0'), JSON.stringify({netns: directory}));
-  writeFileSync(join(cacheDir, 'net1-c2-eth0'), JSON.stringify({netns: '/no/such/netns'}));
+  const cache = (containerId: string, netns: string) => {
+    const entry = {kind: 'cniCacheV1', containerId, ifName: 'eth0', networkName: 'net1', netns};
+    writeFileSync(join(cacheDir, `net1-${containerId}-eth0`), JSON.stringify(entry));
+  };
+  cache('c1', directory);
+  cache('c2', '/no/such/netns');
   writeFileSync(join(cacheDir, 'net1-c3-eth0'), 'no JSON');
   t.false(await judge('10.1.2.3', 'c1\r\neth0'));
   t.false(await judge('10.1.2.3', 'c1'), 'for a reservation that does not name its interface');
