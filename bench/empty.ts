@@ -1,5 +1,5 @@
 import {mkdirSync, rmSync} from 'node:fs';
-import {makeImage, stripNode} from '../build/image.ts';
+import {makeImage, prepareNode} from '../build/image.ts';
 import {putLibraries} from '../build/libraries.ts';
 import {getPinnedNode} from '../build/node.ts';
 import {root, workDir} from '../build/paths.ts';
@@ -12,7 +12,7 @@ await makeImage({
   name: 'empty',
   main: `require('node:v8').startupSnapshot.setDeserializeMainFunction(() => process.exit(0));`,
   assets: {},
-  node: stripNode(getPinnedNode()),
+  node: prepareNode(getPinnedNode()),
   output: `${folder}/empty`,
 });
 rmSync(workDir, {recursive: true, force: true});

@@ -14,7 +14,7 @@ import {
 
 import {bundle} from './bundle.ts';
 import {fillRoom, makeRoom} from './code-cache.ts';
-import {makeImage, stripNode} from './image.ts';
+import {makeImage, prepareNode} from './image.ts';
 import {libraryNames, putLibraries} from './libraries.ts';
 import {getPinnedNode} from './node.ts';
 import {binDir, root, workDir} from './paths.ts';
@@ -32,7 +32,7 @@ export async function build(): Promise<void> {
 async function buildAll(): Promise<void> {
   const started = performance.now();
   const {version} = JSON.parse(readFileSync(`${root}/package.json`, 'utf8')) as {version: string};
-  const node = stripNode(getPinnedNode());
+  const node = prepareNode(getPinnedNode());
   const bundles = await bundle(version);
 
   mkdirSync(workDir, {recursive: true});

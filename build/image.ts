@@ -1,6 +1,7 @@
 import {execFileSync, spawnSync} from 'node:child_process';
 import {chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync} from 'node:fs';
 
+import {ignoreVariables} from './environment.ts';
 import {setRunpath} from './elf.ts';
 import {workDir} from './paths.ts';
 
@@ -12,7 +13,7 @@ export interface Image {
   readonly main: string;
   /** Files embedded in the executable: asset name to path. */
   readonly assets: Readonly<Record<string, string>>;
-  /** The Node executable to start from: see `stripNode`. */
+  /** The Node executable to start from: see `prepareNode`. */
   readonly node: string;
   readonly output: string;
 }
@@ -48,17 +49,22 @@ export async function makeImage({name, main, assets, node, output}: Image): Prom
   chmodSync(output, 0o755);
 }
 
-/** A copy of Node without its symbol table (12 MB); with binutils missing it is a plain copy. */
-export function stripNode(node: string): string {
+/**
+ * A copy of Node that heeds fewer environment variables, and is 12 MB smaller without its symbol table; where binutils are
+ * missing it keeps that.
+ */
+export function prepareNode(node: string): string {
   mkdirSync(workDir, {recursive: true});
-  const stripped = `${workDir}/node`;
-  copyFileSync(node, stripped);
-  const {error, status, stderr} = spawnSync('strip', [stripped], {encoding: 'utf8'});
+  const prepared = `${workDir}/node`;
+  const image = readFileSync(node);
+  ignoreVariables(image);
+  writeFileSync(prepared, image);
+  const {error, status, stderr} = spawnSync('strip', [prepared], {encoding: 'utf8'});
   if (error !== undefined || status !== 0) {
-    copyFileSync(node, stripped);
+    writeFileSync(prepared, image);
     console.warn(`note: not stripped, weft is 12 MB larger (strip: ${error?.message ?? stderr.trim()})`);
   }
-  return stripped;
+  return prepared;
 }
 
 async function inject(path: string, blob: Buffer): Promise<void> {

@@ -10,6 +10,7 @@ import {createHost, type Host} from '../lib/host.ts';
 import {basename} from 'node:path';
 import {isOwnFile} from './builtin.ts';
 import type {Assets} from './command.ts';
+import {dropNodeVariables} from './environment.ts';
 import {type Invocation, parseInvocation} from './invocation.ts';
 import {formatTrailer} from './release.ts';
 import {loadTools} from './load-tools.ts';
@@ -18,12 +19,11 @@ import {loadTools} from './load-tools.ts';
  * What the executable starts with. Everything imported here, and evaluated by it, is in the start-up snapshot: it was
  * evaluated once, on the machine that built it. Only `main` runs in each process.
  */
+dropNodeVariables();
 startupSnapshot.setDeserializeMainFunction(main);
 
 function main(): void {
   const invocation = parseInvocation(process.argv, plugins);
-  // Foreign programs get this environment from us, and so do we ourselves when executed: Node would act on it.
-  for (const name of Object.keys(process.env)) if (name.startsWith('NODE_')) delete process.env[name];
   run(invocation).then(exit, (error: unknown) => fail(invocation, error));
   // Nothing left to wait for, and no answer: without this the process would end with success and no result.
   process.once('beforeExit', () => fail(invocation, new Error('weft stopped in the middle of its work')));
