@@ -2,14 +2,25 @@ import {fileURLToPath} from 'node:url';
 import {makeNftHost} from '../test/helpers/nft-host.ts';
 import type {DriverCall} from '../test/helpers/masquerade-driver.ts';
 import type {Owner} from '../lib/cni/owner.ts';
+import type {Attachment} from '../lib/cni/types.ts';
 import {parseCidr} from '../lib/ip/cidr.ts';
-import {checkMasquerade, ensureMasquerade, gcMasquerade, removeMasquerade} from '../lib/nat/masquerade.ts';
+import type {Cidr} from '../lib/ip/cidr.ts';
+import * as masquerade from '../lib/nat/masquerade.ts';
 import {commit} from '../lib/netlink/nft/transaction.ts';
 import {deleteTable} from '../lib/netlink/nft/table.ts';
 import {testWith} from './harness/needs.ts';
 import type {TestHost} from './harness/host.ts';
 
 const test = testWith('root', 'apt');
+
+const {checkMasquerade, ensureMasquerade} = masquerade;
+// In this process nothing may look for iptables-legacy: that would be the machine's.
+const own = {reference: false} as const;
+type NatHost = Parameters<typeof masquerade.removeMasquerade>[0];
+const removeMasquerade = (host: NatHost, of: Owner, options: {readonly ips?: readonly Cidr[]} = {}) =>
+  masquerade.removeMasquerade(host, of, {...options, ...own});
+const gcMasquerade = (host: NatHost, network: string, keep: readonly Attachment[]) =>
+  masquerade.gcMasquerade(host, network, keep, own);
 
 const driver = fileURLToPath(new URL('../test/helpers/masquerade-driver.ts', import.meta.url));
 const drive = async (host: TestHost, ...calls: DriverCall[]) => {

@@ -1,5 +1,5 @@
 import type {Owner} from '../cni/owner.ts';
-import {familyOf, formatIp} from '../ip/address.ts';
+import {familyOf} from '../ip/address.ts';
 import type {Family} from '../ip/address.ts';
 import {formatCidr, hostCidr, subnetOf} from '../ip/cidr.ts';
 import type {Cidr} from '../ip/cidr.ts';
@@ -50,12 +50,17 @@ export function formatMissingRules(
   const missing = rules.filter((rule) => !present.has(rule));
   if (missing.length === 0) return undefined;
   const chain = iptablesChainName(owner.network, owner.containerId);
-  const exists = saved.includes(`\n:${chain} `);
+  const exists = hasChain(owner, saved);
   // Behind a MASQUERADE that is there an exemption would do nothing; in front of it, it is right.
   const lines = missing.map((rule) =>
     exists && rule.endsWith('-j ACCEPT') ? rule.replace(/^-A (\S+)/, '-I $1 1') : rule,
   );
   return formatRestore(exists ? lines : [`-N ${chain}`, ...lines]);
+}
+
+/** Whether output of iptables-save shows the chain of a container. */
+export function hasChain(owner: Names, saved: string): boolean {
+  return saved.includes(`\n:${iptablesChainName(owner.network, owner.containerId)} `);
 }
 
 /**
@@ -64,8 +69,8 @@ export function formatMissingRules(
  */
 export function formatRemoval(owner: Names, saved: string, ips?: readonly Cidr[]): string | undefined {
   const chain = iptablesChainName(owner.network, owner.containerId);
+  if (!hasChain(owner, saved)) return undefined;
   const lines = saved.split('\n');
-  if (!lines.some((line) => line.startsWith(`:${chain} `))) return undefined;
   const jumps = lines.filter((line) => line.startsWith('-A ') && line.endsWith(` -j ${chain}`));
   const sources = ips?.map((cidr) => ` -s ${formatCidr(hostCidr(cidr.ip))} `);
   const ours = sources
@@ -88,11 +93,6 @@ export function parseIptablesContainers(network: string, saved: string): string[
     }
   }
   return [...ids];
-}
-
-/** Text for a log: the addresses of one family. */
-export function formatIps(ips: readonly Cidr[]): string {
-  return ips.map(({ip}) => formatIp(ip)).join(', ');
 }
 
 /** "iptables" or "ip6tables", as the names of the tools of a family begin. */

@@ -4,7 +4,13 @@ import type {Family} from '../ip/address.ts';
 import type {Cidr} from '../ip/cidr.ts';
 import {runTool} from './iptables-command.ts';
 import type {IptablesOptions} from './iptables-command.ts';
-import {formatMissingRules, formatNewRules, iptablesOf, planIptablesRules} from './iptables-rules.ts';
+import {
+  formatMissingRules,
+  formatNewRules,
+  hasChain,
+  iptablesOf,
+  planIptablesRules,
+} from './iptables-rules.ts';
 
 /** What to masquerade; see `ensureMasquerade`. */
 export interface IptablesMasquerade {
@@ -33,7 +39,7 @@ export async function ensureIptablesMasquerade(
     } catch (error) {
       // Its text for a chain that exists differs between versions: look, instead of reading it.
       const saved = await saveNat(family, options).catch(() => undefined);
-      if (saved === undefined || !chainExists(owner, saved)) throw error;
+      if (saved === undefined || !hasChain(owner, saved)) throw error;
       const input = formatMissingRules(owner, rules, saved);
       if (input !== undefined) await restore(input);
     }
@@ -59,10 +65,6 @@ export async function checkIptablesMasquerade(
 
 function saveNat(family: Family, options: IptablesOptions): Promise<string> {
   return runTool(`${iptablesOf(family)}-save`, ['-t', 'nat'], options);
-}
-
-function chainExists(owner: Owner, saved: string): boolean {
-  return formatMissingRules(owner, ['\n'], saved)?.includes('-N ') === false;
 }
 
 function ofFamily(ips: readonly Cidr[], family: Family): Cidr[] {

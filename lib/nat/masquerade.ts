@@ -4,7 +4,8 @@ import type {Owner} from '../cni/owner.ts';
 import type {Attachment} from '../cni/types.ts';
 import type {Host} from '../host.ts';
 import type {Cidr} from '../ip/cidr.ts';
-import {isDenied, isUnsupported, NetlinkError} from '../netlink/error.ts';
+import {isDenied, NetlinkError} from '../netlink/error.ts';
+import {isMissingNftables} from '../netlink/nft/socket.ts';
 import type {NetfilterSocket} from '../netlink/nft/socket.ts';
 import {transact} from '../netlink/nft/transaction.ts';
 import type {Operation} from '../netlink/nft/operation.ts';
@@ -65,16 +66,19 @@ async function withBackend<T>(
   try {
     return await backends.nftables();
   } catch (error) {
-    if (isMissing(error) && findTool('iptables-restore', options)) return backends.iptables();
+    if (isMissingNftables(error) && findTool('iptables-restore', options)) return backends.iptables();
     throw explain(error);
   }
 }
 
-export interface RemovalOptions extends IptablesOptions {
-  /** The attachment's addresses; without them (no previous result) the maps are searched for the owner. */
-  readonly ips?: readonly Cidr[] | undefined;
+export interface CollectionOptions extends IptablesOptions {
   /** `false`: do not look into iptables-legacy, which costs a process where its nat table is in use. */
   readonly reference?: boolean | undefined;
+}
+
+export interface RemovalOptions extends CollectionOptions {
+  /** The attachment's addresses; without them (no previous result) the maps are searched for the owner. */
+  readonly ips?: readonly Cidr[] | undefined;
 }
 
 /**
@@ -102,15 +106,16 @@ export async function gcMasquerade(
   host: NatHost,
   network: string,
   keep: readonly Attachment[],
-  options: IptablesOptions = {},
+  options: CollectionOptions = {},
 ): Promise<void> {
+  const {reference = true} = options;
   await removeAll(host, {
     what: `collect the masquerading of ${network}`,
     plans: [
       (nft) => planNftCollection(nft, network, keep),
       (nft) => planReferenceCollection(nft, network, keep),
     ],
-    legacy: () => collectLegacyMasquerade(network, keep, options),
+    legacy: async () => (reference ? collectLegacyMasquerade(network, keep, options) : undefined),
   });
 }
 
@@ -129,7 +134,7 @@ async function removeAll(host: NatHost, {what, plans, legacy}: Removal): Promise
       await step();
     } catch (error) {
       // A kernel without nftables holds nothing in it.
-      if (!isMissing(error)) throw new Error(what, {cause: explain(error)});
+      if (!isMissingNftables(error)) throw new Error(what, {cause: explain(error)});
     }
   };
   // Together in one transaction; if that fails one by one, so that what cannot be removed keeps nothing else.
@@ -138,15 +143,9 @@ async function removeAll(host: NatHost, {what, plans, legacy}: Removal): Promise
   await everyStep([() => together().catch(apart), explained(legacy)]);
 }
 
-/** The kernel has no nftables, or not the parts that masquerading needs. */
-function isMissing(error: unknown): boolean {
-  if (isUnsupported(error)) return true;
-  return error instanceof Error && 'code' in error && error.code === 'EPROTONOSUPPORT';
-}
-
 /** Adds to an error of the kernel what the operator can do about it. */
 function explain(error: unknown): unknown {
-  if (isMissing(error)) {
+  if (isMissingNftables(error)) {
     return new CniError(
       errorCodes.internal,
       'ipMasq: this kernel has no nftables',

@@ -5,6 +5,7 @@ import type {Host} from '../../lib/host.ts';
 import {isExists} from '../../lib/netlink/error.ts';
 import {addChain, deleteChain, ensureChain, findChain, listChains} from '../../lib/netlink/nft/chain.ts';
 import type {Operation} from '../../lib/netlink/nft/operation.ts';
+import {isMissingNftables} from '../../lib/netlink/nft/socket.ts';
 import {addRule, deleteRule, findTarget, listRules, matchesRule} from '../../lib/netlink/nft/rule.ts';
 import type {Rule} from '../../lib/netlink/nft/rule.ts';
 import {matchInputInterface, matchSourceMac, verdict} from '../../lib/netlink/nft/statement.ts';
@@ -79,16 +80,20 @@ function planCheck(owner: Owner, check: SpoofCheck): Operation[] {
 
 /** Drops frames of a container whose source address is not its own. Replaces a check that is there. */
 export async function ensureMacSpoofCheck(host: NatHost, owner: Owner, check: SpoofCheck): Promise<void> {
+  const wanted = planCheck(owner, check);
   try {
-    await commit(host.nft, planCheck(owner, check));
+    await commit(host.nft, wanted);
   } catch (cause) {
     if (!isExists(cause)) throw new Error('macspoofchk', {cause});
-    await transact(host.nft, async () => [
-      ...(await planRemoval(host, owner)),
-      ...planCheck(owner, check),
-    ]).catch((error: unknown) => {
-      throw new Error('macspoofchk', {cause: error});
-    });
+    await replace(host, owner, wanted);
+  }
+}
+
+async function replace(host: NatHost, owner: Owner, wanted: readonly Operation[]): Promise<void> {
+  try {
+    await transact(host.nft, async () => [...(await planRemoval(host, owner)), ...wanted]);
+  } catch (cause) {
+    throw new Error('macspoofchk', {cause});
   }
 }
 
@@ -97,7 +102,16 @@ export async function removeMacSpoofCheck(
   host: NatHost,
   owner: Pick<Owner, 'containerId' | 'ifName'>,
 ): Promise<void> {
-  await transact(host.nft, () => planRemoval(host, owner));
+  await ifPresent(() => transact(host.nft, () => planRemoval(host, owner)));
+}
+
+/** A kernel that filters no frames holds no filter to remove. */
+async function ifPresent(step: () => Promise<void>): Promise<void> {
+  try {
+    await step();
+  } catch (cause) {
+    if (!isMissingNftables(cause)) throw new Error('macspoofchk', {cause});
+  }
 }
 
 async function planRemoval(
@@ -146,7 +160,7 @@ export async function gcMacSpoofCheck(
   keep: readonly Attachment[],
 ): Promise<void> {
   const kept = new Set(keep.map((attachment) => ownerKey({network, ...attachment})));
-  await transact(host.nft, async () => {
+  const plan = async () => {
     const chains = await listChains(host.nft, table);
     const names = new Set(chains.map(({chain}) => chain));
     const stale = chains
@@ -157,5 +171,6 @@ export async function gcMacSpoofCheck(
       ...stale,
       ...stale.map((chain) => `${chain}-mac`).filter((chain) => names.has(chain)),
     ]);
-  });
+  };
+  await ifPresent(() => transact(host.nft, plan));
 }

@@ -10,11 +10,11 @@ export interface NftHost {
   readonly host: TestHost;
   readonly nft: NetfilterSocket;
   /** Another socket in it. */
-  open(): NetfilterSocket;
+  readonly open: () => NetfilterSocket;
   /** Runs nft with a script; gives its output. */
-  script(text: string): Promise<string>;
+  readonly script: (text: string) => Promise<string>;
   /** All that nft lists as JSON, without what differs between two rulesets of equal content. */
-  list(): Promise<unknown[]>;
+  readonly list: () => Promise<unknown[]>;
 }
 
 export async function makeNftHost(t: ExecutionContext): Promise<NftHost> {
@@ -37,7 +37,7 @@ export async function makeNftHost(t: ExecutionContext): Promise<NftHost> {
       return nftables.flatMap((object) =>
         Object.entries(object)
           .filter(([kind]) => kind !== 'metainfo')
-          .map(([kind, {handle: _, ...body}]) => ({kind, ...body})),
+          .map(([kind, body]) => ({kind, ...body, handle: undefined})),
       );
     },
   };

@@ -29,7 +29,7 @@ export interface ChainRef extends TableRef {
 }
 
 /** Makes a chain one that packets enter by themselves. */
-export interface Base {
+interface Base {
   readonly type: 'filter' | 'nat' | 'route';
   readonly hook: keyof typeof hooks;
   readonly priority: number;

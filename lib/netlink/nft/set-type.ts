@@ -13,7 +13,7 @@ const types = {
   ifname: {number: 41, bytes: 16, order: 1},
 } as const;
 
-export type DataType = keyof typeof types;
+type DataType = keyof typeof types;
 
 /** The type of a key or a value: one name, or several for a concatenation. */
 export type SetType = DataType | readonly DataType[];

@@ -7,7 +7,7 @@ import type {SetType} from './set-type.ts';
 import {formatComment, userData} from './userdata.ts';
 
 /** enum nft_set_attributes. */
-export const setAttrs = attrs({
+const setAttrs = attrs({
   table: [1, string],
   name: [2, string],
   flags: [3, u32be],
