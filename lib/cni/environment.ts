@@ -1,6 +1,6 @@
 import {CniError, errorCodes} from './error.ts';
 
-/** The variables of a call as they came; "" for what is not set. */
+/** The variables of a call; "" for what is not set, or not for this verb. */
 export interface Environment {
   readonly command: string;
   readonly containerId: string;
@@ -14,26 +14,27 @@ export interface Environment {
 interface Variable {
   readonly name: string;
   readonly field: keyof Environment;
+  /** Verbs that have a use for it; to the others it is "", whatever the caller's environment holds. */
+  readonly takenBy: readonly string[];
   /** Verbs that cannot do without it; of an unknown verb only the command is asked. */
   readonly requiredFor: readonly string[];
   /** Applies where the variable is required and set. Throws CniError 4. */
   readonly validate?: (value: string) => void;
 }
 
+const all = ['ADD', 'DEL', 'CHECK', 'GC', 'STATUS'];
+/** Verbs about one attachment. */
+const one = ['ADD', 'DEL', 'CHECK'];
+
 /** In the order in which they are looked at: it decides which error is seen (spec section 2). */
 const variables: readonly Variable[] = [
-  {name: 'CNI_COMMAND', field: 'command', requiredFor: ['ADD', 'DEL', 'CHECK', 'GC', 'STATUS']},
-  {
-    name: 'CNI_CONTAINERID',
-    field: 'containerId',
-    requiredFor: ['ADD', 'DEL', 'CHECK'],
-    validate: checkContainerId,
-  },
-  {name: 'CNI_NETNS', field: 'netns', requiredFor: ['ADD', 'CHECK']},
-  {name: 'CNI_IFNAME', field: 'ifName', requiredFor: ['ADD', 'DEL', 'CHECK'], validate: checkIfName},
-  {name: 'CNI_ARGS', field: 'args', requiredFor: []},
-  {name: 'CNI_PATH', field: 'path', requiredFor: ['ADD', 'DEL', 'CHECK', 'GC', 'STATUS']},
-  {name: 'CNI_NETNS_OVERRIDE', field: 'netnsOverride', requiredFor: []},
+  {name: 'CNI_COMMAND', field: 'command', takenBy: all, requiredFor: all},
+  {name: 'CNI_CONTAINERID', field: 'containerId', takenBy: one, requiredFor: one, validate: checkContainerId},
+  {name: 'CNI_NETNS', field: 'netns', takenBy: one, requiredFor: ['ADD', 'CHECK']},
+  {name: 'CNI_IFNAME', field: 'ifName', takenBy: one, requiredFor: one, validate: checkIfName},
+  {name: 'CNI_ARGS', field: 'args', takenBy: all, requiredFor: []},
+  {name: 'CNI_PATH', field: 'path', takenBy: all, requiredFor: all},
+  {name: 'CNI_NETNS_OVERRIDE', field: 'netnsOverride', takenBy: one, requiredFor: []},
 ];
 
 /** Reads and validates the variables of a call. Throws CniError 4 that names them. */
@@ -48,9 +49,11 @@ export function parseEnvironment(env: Readonly<Record<string, string | undefined
     else validate?.(value);
   }
   if (missing.length > 0) throw refuse(`required env variables [${missing.join(',')}] missing`);
-  return Object.fromEntries(
-    variables.map(({name, field}) => [field, env[name] ?? '']),
-  ) as unknown as Environment;
+  const entries = variables.map(({name, field, takenBy}) => {
+    const isTaken = name === 'CNI_COMMAND' || takenBy.includes(command);
+    return [field, isTaken ? (env[name] ?? '') : ''];
+  });
+  return Object.fromEntries(entries) as unknown as Environment;
 }
 
 /** Whether the caller says that the container's namespace may be the plugin's own. */

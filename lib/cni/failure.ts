@@ -11,7 +11,7 @@ export function formatFailure(error: unknown): string {
  * Any failure as the runtime is to see it: the code and details of the CniError at its root, 999
  * without one, and as message the whole chain of causes, each said once.
  */
-export function toCniError(error: unknown): CniError {
+function toCniError(error: unknown): CniError {
   if (error instanceof CniError && error.cause === undefined) return error;
   const root = findRoot(error);
   return new CniError(root?.code ?? errorCodes.internal, describe(error), root?.details ?? '', {
@@ -39,15 +39,17 @@ function findRoot(error: unknown): CniError | undefined {
 
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const parts = error instanceof AggregateError ? [...new Set(error.errors.map(describeMember))] : [];
-  if (parts.length > 0) return join(error.message, parts.join('; '));
+  if (error instanceof AggregateError && error.errors.length > 0) {
+    const describeEach = error.errors.length === 1 ? describe : describeMember;
+    return join(error.message, [...new Set(error.errors.map(describeEach))].join('; '));
+  }
   return error.cause === undefined ? error.message || error.name : join(error.message, describe(error.cause));
 }
 
-/** Details of the members of a list would be lost otherwise. */
+/** With its details, which have no place of their own when there are several errors. */
 function describeMember(error: unknown): string {
-  const text = describe(error);
-  return error instanceof CniError && error.details !== '' ? `${text} (${error.details})` : text;
+  const details = findRoot(error)?.details ?? '';
+  return details === '' ? describe(error) : `${describe(error)} (${details})`;
 }
 
 function join(message: string, cause: string): string {

@@ -51,7 +51,7 @@ export function listNetworks(folder: string, onError: (error: unknown) => void):
 }
 
 /** Reads one file of a network, and the plugins that lie beside it in a folder of its name. */
-export function readNetwork(file: string): Network {
+function readNetwork(file: string): Network {
   try {
     const text = readFileSync(file, 'utf8');
     if (extname(file) !== '.conflist') return parseSinglePlugin(text);

@@ -95,7 +95,9 @@ test('GC and STATUS do not look at a container id or an interface', async (t) =>
   for (const CNI_COMMAND of ['GC', 'STATUS']) {
     const env = environment({CNI_COMMAND, CNI_CONTAINERID: '//', CNI_IFNAME: '//'});
     const stdin = conf({cniVersion: '1.1.0', 'cni.dev/valid-attachments': []});
-    t.is((await run(fakePlugin(), {env, stdin})).code, 0);
+    const plugin = fakePlugin();
+    t.is((await run(plugin, {env, stdin})).code, 0);
+    t.like(plugin.calls[0], {containerId: '', netns: '', ifName: ''});
   }
 });
 
