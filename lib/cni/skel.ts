@@ -124,9 +124,21 @@ async function runVerb<Host>(
       return builtin && callBuiltin(builtin, {...request, env}, host, findBuiltin);
     },
   });
-  const result = await runHandler(plugin, call, host);
+  const result = await runLogged(plugin, call, host);
   if (sharesNetns) throw ownNetnsRefused();
   return {call, result};
+}
+
+async function runLogged<Host>(plugin: Plugin<Host>, call: Call, host: Host): Promise<Result | undefined> {
+  const startedMs = performance.now();
+  try {
+    const result = await runHandler(plugin, call, host);
+    call.log.info({tookMs: Math.round(performance.now() - startedMs)}, 'done');
+    return result;
+  } catch (error) {
+    call.log.error({error, tookMs: Math.round(performance.now() - startedMs)}, 'failed');
+    throw error;
+  }
 }
 
 async function runHandler<Host>(plugin: Plugin<Host>, call: Call, host: Host): Promise<Result | undefined> {

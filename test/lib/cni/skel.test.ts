@@ -1,4 +1,4 @@
-import {mkdtempSync, symlinkSync, writeFileSync} from 'node:fs';
+import {mkdtempSync, readFileSync, symlinkSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test from 'ava';
@@ -387,11 +387,15 @@ for (const [what, keys, env, isLogged] of logs) {
     });
     const {code, stdout} = await run(plugin, {env: environment({CNI_COMMAND: 'CHECK', ...env}), stdin});
     t.deepEqual({code, stdout}, {code: 0, stdout: ''});
-    const {readFileSync} = await import('node:fs');
     const text = readFileSync(file, 'utf8');
     t.is(text.includes('looked'), isLogged);
     if (isLogged)
-      t.like(JSON.parse(text), {plugin: 'fake', command: 'CHECK', containerId: 'container1', mtu: 5});
+      t.like(JSON.parse(text.split('\n')[0]!), {
+        plugin: 'fake',
+        command: 'CHECK',
+        containerId: 'container1',
+        mtu: 5,
+      });
   });
 }
 
@@ -408,4 +412,14 @@ test('a log that cannot be written is a warning', async (t) => {
   t.is(code, 0);
   t.regex(stderr, /^fake: unknown log level "loud": it is one of fatal, error, /);
   t.regex(stderr, /\nfake: cannot open the log: /);
+});
+
+test('a failure is in the log with its stack, which the runtime does not see', async (t) => {
+  const file = join(mkdtempSync(join(tmpdir(), 'weft-')), 'weft.log');
+  const plugin = fakePlugin({add: () => Promise.reject(new Error('no luck'))});
+  const {stdout} = await run(plugin, {stdin: conf({logFile: file})});
+  t.is(stdout, failure(999, 'no luck'));
+  const line = JSON.parse(readFileSync(file, 'utf8')) as {msg: string; error: {stack: string}};
+  t.is(line.msg, 'failed');
+  t.regex(line.error.stack, /skel\.test/);
 });
