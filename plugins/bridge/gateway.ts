@@ -3,6 +3,7 @@ import type {Family, Ip} from '../../lib/ip/address.ts';
 import {isDefault, networkOf, overlap} from '../../lib/ip/cidr.ts';
 import type {Cidr} from '../../lib/ip/cidr.ts';
 import type {IpConfig, Result, Route} from '../../lib/cni/types.ts';
+import {routeScope} from '../../lib/netlink/route/route.ts';
 
 /** What the bridge is to do with an IPAM result. */
 export interface GatewayPlan {
@@ -52,11 +53,14 @@ export function firstOf(address: Cidr): Ip {
   return ipFromValue(familyOf(network), network.value + 1n);
 }
 
-/** The gateway of a route: its own, or the first one of its family that the addresses have. */
-export function gatewayOf(route: Route, ips: readonly IpConfig[]): Ip | undefined {
-  return (
-    route.gw ?? ips.find(({gateway}) => gateway && familyOf(gateway) === familyOf(route.dst.ip))?.gateway
-  );
+/**
+ * The gateway of a route: its own, or the first one of its family that the addresses have. An IPv4 route whose
+ * scope ends at the link goes to neighbours: the kernel takes none with a gateway.
+ */
+export function gatewayOf({gw, dst, scope = 0}: Route, ips: readonly IpConfig[]): Ip | undefined {
+  const family = familyOf(dst.ip);
+  if (gw || (family === 4 && scope >= routeScope.link)) return gw;
+  return ips.find(({gateway}) => gateway && familyOf(gateway) === family)?.gateway;
 }
 
 /**
