@@ -19,12 +19,14 @@ export const plugin: Plugin<Host> = {name: 'loopback', versions: specVersions, a
 async function add(call: Call, host: Host): Promise<Result> {
   const previous = findPrevResult(call);
   using sandbox = host.sandbox(call.netns);
-  const link = getLink(sandbox.rt, lo);
-  await allDone([setLink(sandbox.rt, lo, {up: true}), link]);
-  const present = await listAddresses(sandbox.rt, {ifindex: (await link).ifindex});
+  const asked = getLink(sandbox.rt, lo);
+  await allDone([asked, setLink(sandbox.rt, lo, {up: true})]);
+  const before = await asked;
+  const present = await listAddresses(sandbox.rt, {ifindex: before.ifindex});
   const stranger = present.find(({ip}) => !loopbackRanges.some((range) => containsIp(range, ip)));
   // Link-local addresses are what IPv6 makes itself on any link.
   if (stranger && stranger.scope === 0) {
+    if (!before.up) await setLink(sandbox.rt, lo, {up: false});
     throw new Error(`loopback interface found with non-loopback address "${formatCidr(stranger)}"`);
   }
   if (previous) return previous;
