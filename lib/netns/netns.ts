@@ -110,5 +110,6 @@ export class Netns {
 function openError(what: string, cause: unknown): Error {
   const errno = errnoOf(cause) ?? 0;
   const text = `${what}: ${errnoText(errno)}`;
-  return errno === enoent ? new NetnsNotFoundError(text, {cause}) : new Error(text, {cause});
+  // Without the cause, whose sentence this is already: the message is the reference's to the byte.
+  return errno === enoent ? new NetnsNotFoundError(text) : new Error(text);
 }
