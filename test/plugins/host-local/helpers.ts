@@ -65,7 +65,7 @@ export function makeNetwork(t: ExecutionContext, ranges: unknown = [[{subnet: '1
     directory,
     call,
     /** The addresses an ADD gives. */
-    async add(id: string, options: CallOptions = {}): Promise<readonly string[]> {
+    add: async (id: string, options: CallOptions = {}): Promise<readonly string[]> => {
       const reply = await call('ADD', {...options, id});
       if (reply.code !== undefined) throw new Error(`${reply.msg}; ${reply.details}`);
       return reply.ips!.map(({address}) => address.split('/')[0]!);

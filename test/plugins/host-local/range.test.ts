@@ -29,7 +29,7 @@ const planned = test.macro({
     t.is(formatIp(set![0]!.gateway), gateway);
     t.is(sizeOf(set!), size);
   },
-  title: (_, conf) => `completes ${JSON.stringify(conf)}`,
+  title: (given, conf) => given ?? `completes ${JSON.stringify(conf)}`,
 });
 
 test(planned, {subnet: '192.0.2.0/24'}, '192.0.2.1-192.0.2.254', '192.0.2.1', 253n);
@@ -65,7 +65,7 @@ const refused = test.macro({
   exec(t, sets: readonly (readonly Text[])[], message: string) {
     t.is(t.throws(() => plan(...sets))?.message, message);
   },
-  title: (_, _sets, message) => `refuses: ${message}`,
+  title: (given, _sets, message: string) => given ?? `refuses: ${message}`,
 });
 
 test(refused, [[]], 'invalid range set 0: empty range set');
