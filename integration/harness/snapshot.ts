@@ -114,16 +114,22 @@ export const staysByDesign: readonly RegExp[] = [
   /^nft (set|map) \S+ \S+ \S+$/,
 ];
 
-/** Fails the test for each thing that is there now, was not there before, and matches nothing of `allowed`. */
+/** What is there now, was not there before, and matches nothing of `allowed`. */
+export async function findLeft(
+  host: TestHost,
+  before: Snapshot,
+  allowed: readonly RegExp[] = staysByDesign,
+): Promise<string[]> {
+  const added = findAdded(before, await takeSnapshot(host));
+  return added.filter((line) => !allowed.some((pattern) => pattern.test(line)));
+}
+
+/** Fails the test for each thing that `findLeft` finds. */
 export async function assertNothingLeft(
   t: ExecutionContext,
   host: TestHost,
   before: Snapshot,
-  allowed: readonly RegExp[] = staysByDesign,
+  allowed?: readonly RegExp[],
 ): Promise<void> {
-  const left = findAdded(before, await takeSnapshot(host));
-  t.deepEqual(
-    left.filter((line) => !allowed.some((pattern) => pattern.test(line))),
-    [],
-  );
+  t.deepEqual(await findLeft(host, before, allowed), []);
 }

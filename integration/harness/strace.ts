@@ -48,11 +48,23 @@ export function tracing(file: string): string[] {
   ];
 }
 
-/** The command line that injects a fault into one call of a program. */
-export function injecting({name, nth}: TracedCall, fault: Fault): string[] {
+/** The command line that injects a fault into one call of a program, and writes down in `file` which it was. */
+export function injecting({name, nth}: TracedCall, fault: Fault, file: string): string[] {
   const what = fault === 'KILL' ? 'signal=KILL' : `error=${fault}`;
   const inject = `inject=${name}:${what}:when=${nth}`;
-  return [toolPath('strace'), '-f', '-qq', '-o', '/dev/null', '-e', `trace=${name}`, '-e', inject];
+  return [toolPath('strace'), '-f', '-qq', '-y', '-o', file, '-e', `trace=${name}`, '-e', inject];
+}
+
+/**
+ * Whether a trace of `injecting` shows that the fault hit a change of something outside. It may miss: threads
+ * wake each other by writes, now more and now less of them, and a failing one ends Node itself.
+ */
+export function hasHit(text: string): boolean {
+  const injected = text.split('\n').filter((line) => line.includes('(INJECTED)'));
+  return injected.every((line) => {
+    const [, name = '', rest = ''] = /^\d+ +(\w+)\((.*)$/.exec(line) ?? [];
+    return isOutside(name, rest);
+  });
 }
 
 /**

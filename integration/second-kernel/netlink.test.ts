@@ -57,7 +57,7 @@ test.serial('VLANs of a bridge and its ports', async (t) => {
   const shown = (await show('bridge', 'vlan', 'show', 'dev', 'a')) as {
     vlans: {vlan: number; flags?: string[]}[];
   }[];
-  t.deepEqual(shown[0]!.vlans[0], {vlan: 7, flags: ['PVID', 'Egress Untagged']});
+  t.like(shown[0]!.vlans[0], {vlan: 7, flags: ['PVID', 'Egress Untagged']});
 
   await addBridgeVlans(rt, {...br0, self: true}, [{first: 7, last: 7}]);
   t.deepEqual((await listBridgeVlans(rt)).get(br0.ifindex), [first, {first: 7, last: 7, ...plain}]);
