@@ -21,14 +21,11 @@ export interface Image {
 /** Makes a single executable out of a script, its snapshot and its assets. */
 export async function makeImage({name, main, assets, node, output}: Image): Promise<void> {
   mkdirSync(workDir, {recursive: true});
-  const files = {
-    main: `${workDir}/${name}.cjs`,
-    conf: `${workDir}/${name}.json`,
-    blob: `${workDir}/${name}.blob`,
-  };
-  writeFileSync(files.main, main);
+  // Relative to workDir: the names end up in the executable.
+  const files = {main: `${name}.cjs`, conf: `${name}.json`, blob: `${name}.blob`};
+  writeFileSync(`${workDir}/${files.main}`, main);
   writeFileSync(
-    files.conf,
+    `${workDir}/${files.conf}`,
     JSON.stringify({
       main: files.main,
       output: files.blob,
@@ -44,7 +41,7 @@ export async function makeImage({name, main, assets, node, output}: Image): Prom
   run(process.execPath, ['--experimental-sea-config', files.conf]);
 
   copyFileSync(node, output);
-  await inject(output, readFileSync(files.blob));
+  await inject(output, readFileSync(`${workDir}/${files.blob}`));
   setRunpath(output, '$ORIGIN');
   chmodSync(output, 0o755);
 }
@@ -82,6 +79,7 @@ async function inject(path: string, blob: Buffer): Promise<void> {
 function run(command: string, args: readonly string[]): void {
   try {
     execFileSync(command, args, {
+      cwd: workDir,
       stdio: ['ignore', 'ignore', 'pipe'],
       env: {PATH: process.env['PATH'] ?? ''},
     });
