@@ -2,7 +2,6 @@ import {ensurePackages} from './harness/debian.ts';
 import {makeHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
 import {bridgeNetwork} from './harness/networks.ts';
-import {pluginDir} from './harness/paths.ts';
 import {callPlugin, referenceDir, tryPlugin} from './harness/plugin.ts';
 import {assertNothingLeft, staysByDesign, takeSnapshot} from './harness/snapshot.ts';
 

@@ -178,6 +178,7 @@ export async function startHost(log: (line: string) => void = () => {}): Promise
       await removeCgroups(host.cgroup);
     },
   };
+  await host.run(['ip', 'link', 'set', 'lo', 'up'], {log: () => {}});
   return host;
 }
 

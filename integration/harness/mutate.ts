@@ -55,6 +55,20 @@ const oddStrings = [
   'iptables',
   'nftables',
 ] as const;
+const oddArgs = [
+  'MAC=02:00:00:00:00:09',
+  'IP=10.77.0.7',
+  'IP=10.77.0.7/24;IgnoreUnknown=1',
+  'A=B',
+  'A',
+  ';',
+  '=',
+  'IP=',
+  'IP=x',
+  'IgnoreUnknown=true;K8S_POD_NAME=a',
+  'GATEWAY=10.77.0.1',
+  'IgnoreUnknown=1;IP=10.77.0.1',
+];
 const oddNumbers = [0, -1, 1, 1.5, 4094, 4095, 65535, 65536, 2 ** 31, 2 ** 32, 2 ** 53, -(2 ** 31), 1e300];
 
 function baseConf(random: Random): {[key: string]: Value} {
@@ -184,21 +198,7 @@ function mutateEnv(random: Random, env: Record<string, string>): void {
       'relative',
       'x'.repeat(5000),
     ]);
-  else if (key === 'CNI_ARGS')
-    env[key] = random.pick([
-      ...[
-        'MAC=02:00:00:00:00:09',
-        'IP=10.77.0.7',
-        'IP=10.77.0.7/24;IgnoreUnknown=1',
-        'A=B',
-        'A',
-        ';',
-        '=',
-        'IP=',
-        'IP=x',
-      ],
-      ...['IgnoreUnknown=true;K8S_POD_NAME=a', 'GATEWAY=10.77.0.1', 'IgnoreUnknown=1;IP=10.77.0.1'],
-    ]);
+  else if (key === 'CNI_ARGS') env[key] = random.pick(oddArgs);
   else if (key === 'CNI_COMMAND')
     env[key] = random.pick(['add', 'ADD ', 'FOO', '', 'VERSION', 'GC', 'STATUS']);
   // A path without plugins, or with odd ones, but none with programs of the machine.
