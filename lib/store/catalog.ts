@@ -126,9 +126,8 @@ export class Catalog {
         const bytes = fileBytes(this.#fd);
         const stamp = readStamp(bytes);
         if (stamp && sameStamp(stamp, this.#look())) return new Index(bytes);
-      } catch (error) {
-        if (!(error instanceof IndexError) && !isErrno(error, 'ENOENT', 'EACCES', 'EPERM', 'EROFS'))
-          throw error;
+      } catch {
+        // Not there, not readable, cut short: whatever it is, the directory itself tells all.
       }
     }
     this.rebuild();
