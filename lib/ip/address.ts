@@ -4,8 +4,6 @@ import {IPv4, IPv6} from 'ip-num';
 export type Ip = IPv4 | IPv6;
 export type Family = 4 | 6;
 
-const mappedPrefix = 0xffffn << 32n;
-
 /**
  * Reads an address the way the reference does (Go's net.ParseIP): no leading zeros in IPv4, no zone,
  * and an IPv4-mapped IPv6 address is IPv4. `undefined` for anything else.
@@ -109,9 +107,4 @@ export function ipFromBytes(bytes: Buffer): Ip {
 export function sameIp(a: Ip | undefined, b: Ip | undefined): boolean {
   if (!a || !b) return a === b;
   return a.value === b.value && familyOf(a) === familyOf(b);
-}
-
-/** ::ffff:a.b.c.d of an IPv4 address, which some kernel interfaces want. */
-export function mappedIpv6(ip: IPv4): IPv6 {
-  return new IPv6(mappedPrefix | ip.value);
 }

@@ -45,6 +45,7 @@ export class Catalog {
   #image: Buffer | undefined;
   #fd: number | undefined;
   #changed = false;
+  #isTrusted = true;
 
   constructor(options: CatalogOptions) {
     this.#options = options;
@@ -78,6 +79,11 @@ export class Catalog {
     } catch {
       this.rebuild();
     }
+  }
+
+  /** Leaves no valid index behind: the next call reads the directory. */
+  distrust(): void {
+    this.#isTrusted = false;
   }
 
   /** Whether what is known came from the directory itself in this call. */
@@ -137,7 +143,10 @@ export class Catalog {
   #save(index: Index): void {
     const path = this.#path();
     if (path === undefined) return;
-    if (index.isWorn) return removeQuietly(path);
+    if (index.isWorn || !this.#isTrusted) {
+      removeQuietly(path);
+      return;
+    }
     const stamp = this.#setStamp();
     if (!stamp) return;
     index.writeStamp(stamp);

@@ -26,11 +26,12 @@ function ensureLeaf(path: string, mode: number): void {
   }
 }
 
-/** Removes a file where that is possible; what is left is no reason to fail. */
-export function removeQuietly(path: string): void {
+/** Removes a file where that is possible; `false` when it is still there. */
+export function removeQuietly(path: string): boolean {
   try {
     unlinkSync(path);
-  } catch {
-    // Gone already, or whoever needs the name will say what is wrong with it.
+    return true;
+  } catch (error) {
+    return isErrno(error, 'ENOENT');
   }
 }

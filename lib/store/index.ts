@@ -14,15 +14,27 @@
  * An IPv4 address is kept as ::ffff:a.b.c.d.
  */
 import {IPv6} from 'ip-num';
-import {familyOf, ipFromValue} from '../ip/address.ts';
 import type {Ip} from '../ip/address.ts';
+import {
+  bitOf,
+  bytesOf,
+  hashOf,
+  ipOf,
+  isSet,
+  keyOf,
+  numberOf,
+  pageKey,
+  pageOf,
+  pageSize,
+  withBit,
+} from './index-keys.ts';
 import {Table, tableBytes} from './table.ts';
 import type {Bytes, Entry} from './table.ts';
 
 const magic = Buffer.from('weftidx1');
 const headerSize = 128;
 const holderSizes = {keySize: 8, valueSize: 16};
-const pageSizes = {keySize: 16, valueSize: 32};
+const pageSizes = {keySize: 16, valueSize: pageSize};
 
 /** What the index was made of; it is valid while the directory looks the same. */
 export interface Stamp {
@@ -229,64 +241,4 @@ export function memoryBytes(image: Buffer): Bytes {
 
 function capacityFor(entries: number): number {
   return 2 ** Math.ceil(Math.log2(Math.max(256, 2.5 * entries)));
-}
-
-function keyOf(ip: Ip): bigint {
-  return familyOf(ip) === 4 ? (0xffffn << 32n) | ip.value : ip.value;
-}
-
-function ipOf(bytes: Buffer): Ip {
-  const key = numberOf(bytes);
-  return key >> 32n === 0xffffn ? ipFromValue(4, key & 0xffffffffn) : ipFromValue(6, key);
-}
-
-function bytesOf(key: bigint): Buffer {
-  const bytes = Buffer.alloc(16);
-  bytes.writeBigUInt64BE(key >> 64n, 0);
-  bytes.writeBigUInt64BE(key & 0xffffffffffffffffn, 8);
-  return bytes;
-}
-
-function numberOf(bytes: Buffer): bigint {
-  return (bytes.readBigUInt64BE(0) << 64n) | bytes.readBigUInt64BE(8);
-}
-
-/** The first of the 256 addresses that share a page with this one. */
-function pageOf(key: bigint): bigint {
-  return (key >> 8n) << 8n;
-}
-
-function pageKey(key: bigint): Buffer {
-  return bytesOf(pageOf(key));
-}
-
-function bitOf(ip: Ip): number {
-  return Number(ip.value & 0xffn);
-}
-
-function isSet(bits: Buffer, bit: number): boolean {
-  return ((bits[bit >> 3]! >> (bit & 7)) & 1) === 1;
-}
-
-function withBit(bits: Buffer, bit: number, to: 0 | 1): Buffer {
-  const copy = Buffer.from(bits);
-  const mask = 1 << (bit & 7);
-  copy[bit >> 3] = to === 1 ? copy[bit >> 3]! | mask : copy[bit >> 3]! & ~mask;
-  return copy;
-}
-
-/** 64 bits, only to find candidates by: whoever acts on one reads the reservation itself first. */
-function hashOf(holder: string): Buffer {
-  let a = 0x811c9dc5;
-  let b = 0x9747b28c;
-  for (let i = 0; i < holder.length; i++) {
-    const code = holder.charCodeAt(i);
-    a = Math.imul(a ^ code, 0x01000193);
-    b = Math.imul(b ^ code, 0x5bd1e995);
-    b ^= b >>> 15;
-  }
-  const hash = Buffer.alloc(8);
-  hash.writeInt32LE(a, 0);
-  hash.writeInt32LE(b, 4);
-  return hash;
 }

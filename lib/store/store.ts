@@ -1,17 +1,4 @@
-import {
-  closeSync,
-  constants,
-  existsSync,
-  futimesSync,
-  linkSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  statSync,
-  unlinkSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import {existsSync, readFileSync, statSync, unlinkSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {formatIp, parseIp} from '../ip/address.ts';
 import type {Ip} from '../ip/address.ts';
@@ -20,6 +7,7 @@ import {Catalog, listNames, readReservation} from './catalog.ts';
 import {isErrno, storeError} from './error.ts';
 import {ensureDirectory, removeQuietly} from './files.ts';
 import {withLock} from './lock.ts';
+import {publishReservation} from './publish.ts';
 import {formatHolder, parseFileName, parseHolder} from './reservation.ts';
 import type {Holder, Reservation} from './reservation.ts';
 import {isBookkeeping, lastReservedPath, lockName, unfinishedName} from './tree.ts';
@@ -111,20 +99,17 @@ export class Store {
    */
   reserve({ip, holder}: Reservation): boolean {
     const text = formatHolder(holder);
-    const path = this.#pathOf(ip);
-    const unfinished = join(this.directory, unfinishedName);
+    const modifiedSeconds = Math.floor(Date.now() / 1000) + this.#bootMark / 1e6;
     this.#catalog.load();
     try {
-      this.#write(unfinished, text);
-      if (!this.#publish(unfinished, path)) {
-        this.#noteTaken(ip);
-        return false;
-      }
-      this.#catalog.noteChange((index) => index.add({ip, holder: text}));
-      return true;
+      const isReserved = publishReservation(this.#pathOf(ip), text, modifiedSeconds);
+      if (isReserved) this.#catalog.noteChange((index) => index.add({ip, holder: text}));
+      else this.#noteTaken(ip);
+      return isReserved;
     } finally {
-      removeQuietly(unfinished);
       this.#catalog.noteChange(() => {});
+      // What stays behind goes with the next call that reads the directory: let that be the very next one.
+      if (!removeQuietly(join(this.directory, unfinishedName))) this.#catalog.distrust();
     }
   }
 
@@ -257,48 +242,6 @@ export class Store {
     return [...passed, ...this.#catalog.use((index) => index.find(text)).filter(passes)];
   }
 
-  #write(path: string, text: string): void {
-    try {
-      const fd = this.#openNew(path);
-      try {
-        const bytes = Buffer.from(text);
-        for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at);
-        const seconds = Math.floor(Date.now() / 1000) + this.#bootMark / 1e6;
-        futimesSync(fd, seconds, seconds);
-      } finally {
-        closeSync(fd);
-      }
-    } catch (error) {
-      removeQuietly(path);
-      throw storeError('write a reservation to', this.directory, error);
-    }
-  }
-
-  #openNew(path: string): number {
-    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL;
-    try {
-      return openSync(path, flags, 0o600);
-    } catch (error) {
-      if (!isErrno(error, 'EEXIST')) throw error;
-      // Left by a kill. It may be a second name of a reservation: never write into it.
-      unlinkSync(path);
-      return openSync(path, flags, 0o600);
-    }
-  }
-
-  /** Gives the finished file its name; `false` when a reservation has it. */
-  #publish(unfinished: string, path: string): boolean {
-    try {
-      return link(unfinished, path);
-    } catch (error) {
-      if (!isErrno(error, 'EEXIST')) throw storeError('create', path, error);
-    }
-    const content = readReservation(path);
-    if (content === undefined || parseHolder(content)) return false;
-    this.#unlink(path);
-    return link(unfinished, path);
-  }
-
   #unlink(path: string): void {
     try {
       unlinkSync(path);
@@ -319,18 +262,6 @@ export class Store {
   #pathOf(ip: Ip): string {
     return join(this.directory, formatIp(ip));
   }
-}
-
-function link(from: string, to: string): boolean {
-  try {
-    linkSync(from, to);
-  } catch (error) {
-    if (!isErrno(error, 'EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP')) throw error;
-    // A file system without hard links: the lock alone keeps others from the name.
-    if (existsSync(to)) throw Object.assign(new Error(`${to} exists`), {code: 'EEXIST'});
-    renameSync(from, to);
-  }
-  return true;
 }
 
 function makeDirectory(directory: string): void {
