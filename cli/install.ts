@@ -6,11 +6,13 @@ import {getConf, hashOf, isForeignConf, putConf, type Conf} from './installation
 import {lookAt} from './installation/files.ts';
 import {checkHost} from './installation/host-checks.ts';
 import {readHostFacts} from './installation/host-facts.ts';
-import {layoutOf, stubNames, type Layout} from './installation/layout.ts';
+import {layoutOf, stubNames, versionDir, type Layout} from './installation/layout.ts';
 import {lockInstallation} from './installation/lock.ts';
 import {programSize} from './installation/program.ts';
 import {findInstalled, type Installed} from './installation/state.ts';
 import {upgrade} from './installation/upgrade.ts';
+import {formatTrailer} from './release.ts';
+import {formatStub} from './stub.ts';
 
 interface Options {
   readonly binDir: string;
@@ -36,6 +38,10 @@ has answered.`,
   async run(context) {
     const options = parseOptions(context.args);
     const conf = options.conf === undefined ? undefined : getConf(options.conf, {...options, ...context});
+    const stub = formatStub({
+      program: join(versionDir(layoutOf(options.hostBinDir), context.release.version), 'weft'),
+      trailer: formatTrailer(context.release),
+    });
     await refuseUnfitHost(context, options);
 
     const layout = layoutOf(options.binDir);
@@ -47,6 +53,7 @@ has answered.`,
       await upgrade({
         layout,
         context,
+        stub,
         hostBinDir: options.hostBinDir,
         before,
         confs: confsAfter(before, conf),
@@ -112,7 +119,7 @@ function refuseForeign({layout, context, options, conf, before}: Step): void {
   if (foreign.length === 0 || options.force) return;
   throw new Error(
     `nothing was changed: ${foreign.join(', ')} ${foreign.length === 1 ? 'is' : 'are'} not weft's; ` +
-      'move them away, or say --force to replace them (`weft uninstall` puts them back)',
+      'move aside what you want to keep, or say --force to replace them (`weft uninstall` puts them back)',
   );
 }
 

@@ -18,11 +18,8 @@ const commands: Readonly<Record<string, Command>> = {
 export async function weft(context: Context): Promise<number> {
   const [name = 'help', ...args] = context.args;
   if (name === 'help' || name === '--help' || name === '-h') return help(context, args[0]);
-  const command = commands[name === '--version' ? 'version' : name];
-  if (command === undefined || !Object.hasOwn(commands, name === '--version' ? 'version' : name)) {
-    context.err(`weft: there is no command "${name}"; \`weft help\` lists them`);
-    return 2;
-  }
+  const command = findCommand(name === '--version' ? 'version' : name);
+  if (command === undefined) return refuse(context, name);
   if (args.includes('--help') || args.includes('-h')) return help(context, name);
   try {
     return await command.run({...context, args});
@@ -34,13 +31,20 @@ export async function weft(context: Context): Promise<number> {
   }
 }
 
-function help({out, err}: Context, name: string | undefined): number {
-  if (name !== undefined) {
-    const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
-    if (command === undefined) {
-      err(`weft: there is no command "${name}"; \`weft help\` lists them`);
-      return 2;
-    }
+function findCommand(name: string): Command | undefined {
+  return Object.hasOwn(commands, name) ? commands[name] : undefined;
+}
+
+function refuse({err}: Context, name: string): number {
+  err(`weft: there is no command "${name}"; \`weft help\` lists them`);
+  return 2;
+}
+
+function help(context: Context, name = 'help'): number {
+  const {out} = context;
+  if (name !== 'help') {
+    const command = findCommand(name);
+    if (command === undefined) return refuse(context, name);
     out(`usage: ${command.usage}`);
     return 0;
   }

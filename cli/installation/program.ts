@@ -32,6 +32,19 @@ export function stageProgram(layout: Layout, {program, version}: {program: strin
   return stage;
 }
 
+/** Whether a version's folder holds files like those of this program, and they answer. */
+export function isComplete(layout: Layout, {program, version}: {program: string; version: string}): boolean {
+  const target = versionDir(layout, version);
+  const size = (file: string) => statSync(file, {throwIfNoEntry: false})?.size;
+  if (programFiles.some((file) => size(join(target, file)) !== size(sourceOf(program, file)))) return false;
+  try {
+    checkAnswers(join(target, 'weft'), ['--plugin', join(layout.binDir, 'loopback')]);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * Moves a staged version to its place. If that very version is there, its files are replaced one by one: each of them
  * works with either of the others.

@@ -2,10 +2,8 @@ import {existsSync, rmSync} from 'node:fs';
 import {join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 import type {Context} from '../command.ts';
-import {formatTrailer} from '../release.ts';
-import {formatStub} from '../stub.ts';
-import {layoutOf, stubNames, versionDir, type Layout} from './layout.ts';
-import {activateProgram, checkAnswers, removeOtherVersions, stageProgram} from './program.ts';
+import {stubNames, versionDir, type Layout} from './layout.ts';
+import {activateProgram, checkAnswers, isComplete, removeOtherVersions, stageProgram} from './program.ts';
 import {putInstalled, type Installed} from './state.ts';
 import {giveUpName, takeName} from './names.ts';
 
@@ -17,6 +15,8 @@ export interface Upgrade {
   readonly context: Context;
   /** How the host calls the plugin folder. */
   readonly hostBinDir: string;
+  /** The content of every stub. */
+  readonly stub: string;
   readonly before: Installed | undefined;
   readonly confs: Installed['confs'];
 }
@@ -26,26 +26,22 @@ export interface Upgrade {
  * name leads to the old version or to the new one, both complete. The new one has to answer before any name leads to
  * it, and once more through its stub; if it does not, everything is as before, and the error says why.
  */
-export async function upgrade({layout, context, hostBinDir, before, confs}: Upgrade): Promise<void> {
+export async function upgrade({layout, context, hostBinDir, stub, before, confs}: Upgrade): Promise<void> {
   const {release, plugins, program} = context;
   const names = stubNames(plugins);
   const [probe = 'loopback'] = plugins;
-  const isOwnRoot = hostBinDir === layout.binDir;
-  // Refuses a path that a stub cannot hold before anything is written.
-  const stub = formatStub({
-    program: join(versionDir(layoutOf(hostBinDir), release.version), 'weft'),
-    trailer: formatTrailer(release),
-  });
-
-  const stage = stageProgram(layout, {program, version: release.version});
-  try {
-    checkAnswers(join(stage, 'weft'), ['--plugin', join(layout.binDir, probe)]);
-  } catch (error) {
-    rmSync(stage, {recursive: true, force: true});
-    throw error;
+  let isNewVersion = false;
+  if (!isInPlace(layout, {context, before})) {
+    const stage = stageProgram(layout, {program, version: release.version});
+    try {
+      checkAnswers(join(stage, 'weft'), ['--plugin', join(layout.binDir, probe)]);
+    } catch (error) {
+      rmSync(stage, {recursive: true, force: true});
+      throw error;
+    }
+    isNewVersion = !existsSync(versionDir(layout, release.version));
+    activateProgram(layout, {stage, version: release.version});
   }
-  const isNewVersion = !existsSync(versionDir(layout, release.version));
-  activateProgram(layout, {stage, version: release.version});
 
   // Before the first name changes hands, so that an uninstall after a crash knows of all of them.
   const {version, id} = release;
@@ -53,7 +49,7 @@ export async function upgrade({layout, context, hostBinDir, before, confs}: Upgr
   const undo: (() => void)[] = [];
   try {
     for (const name of names) undo.push(takeName(layout, name, stub));
-    if (isOwnRoot) checkAnswers(join(layout.binDir, probe));
+    if (hostBinDir === layout.binDir) checkAnswers(join(layout.binDir, probe));
   } catch (error) {
     for (const step of undo.reverse()) step();
     if (before === undefined) rmSync(layout.state, {force: true});
@@ -66,4 +62,11 @@ export async function upgrade({layout, context, hostBinDir, before, confs}: Upgr
   putInstalled(layout, {version, id, names, confs});
   if (before !== undefined && before.version !== version) await sleep(graceMs);
   removeOtherVersions(layout, version);
+}
+
+/** The very same build is there already: a DaemonSet that starts again need not write 120 MB. */
+function isInPlace(layout: Layout, {context, before}: Pick<Upgrade, 'context' | 'before'>): boolean {
+  const {program, release} = context;
+  if (before?.version !== release.version || before.id !== release.id) return false;
+  return isComplete(layout, {program, version: release.version});
 }
