@@ -1,11 +1,5 @@
 import {RawNetlinkSocket} from 'netlink/dist/raw.js';
-import {
-  findNetlinkFd,
-  forceReceiveBuffer,
-  nextFd,
-  setSocketOption,
-  takeSocketError,
-} from '../netns/native.ts';
+import {droppedMessages, findNetlinkFd, forceBuffer, nextFd, setSocketOption} from '../netns/native.ts';
 import {Writer} from './attrs.ts';
 import {NetlinkError} from './error.ts';
 import {
@@ -52,12 +46,24 @@ export interface Netlink {
 }
 
 const solNetlink = 270;
-const options = {capAck: 10, extAck: 11, strictCheck: 12};
+const options = {
+  // An overrun would set the socket's error, and the addon ends the process when poll reports one. What was dropped is
+  // counted anyway (`droppedMessages`).
+  noEnobufs: 5,
+  capAck: 10,
+  extAck: 11,
+  strictCheck: 12,
+};
 // A datagram this large holds any message the kernel sends: it never puts more than 32 KiB into one buffer of a dump.
 const datagramBytes = 32_768;
 // Replies to this many requests fit into the receive buffer, whatever they are.
 const mostInFlight = 64;
-const largestDatagram = 65_536;
+// A datagram is closed to further requests beyond this.
+const fullDatagram = 32_768;
+// What the smallest send buffer takes; a batch may need more.
+const ordinaryDatagram = 131_072;
+// What the kernel counts for one acknowledgement, generously.
+const answerBytes = 1024;
 const dumpAttempts = 20;
 const enobufs = 105;
 const etimedout = 110;
@@ -84,6 +90,7 @@ export class NetlinkSocket implements Netlink {
   readonly #raw: RawNetlinkSocket;
   readonly #fd: number;
   readonly #port: number;
+  readonly #receiveBytes: number;
   readonly #options: SocketOptions;
   readonly #pending = new Map<number, Pending>();
   readonly #queue: Datagram[] = [];
@@ -91,6 +98,7 @@ export class NetlinkSocket implements Netlink {
   #inFlight = 0;
   #scheduled = false;
   #closed = false;
+  #checking = false;
   #held = false;
   #lastDump: Promise<unknown> = Promise.resolve();
 
@@ -118,17 +126,20 @@ export class NetlinkSocket implements Netlink {
         // Kernels before 4.12 and 4.20 do without: errors have no sentence, filters of dumps are ignored.
       }
     }
-    const receive = socketOptions.receiveBufferBytes ?? 1 << 20;
-    if (!forceReceiveBuffer(fd, receive)) this.#raw.setRecvBufferSize(receive);
+    this.#receiveBytes = socketOptions.receiveBufferBytes ?? 1 << 20;
+    if (!forceBuffer(fd, 'receive', this.#receiveBytes)) this.#raw.setRecvBufferSize(this.#receiveBytes);
     this.#raw.on('message', (buffer, {port}) => {
       // Port 0 is the kernel; any process may send to us.
-      if (port === 0) this.#receive(buffer);
+      if (port !== 0) return;
+      try {
+        this.#receive(buffer);
+      } catch (error) {
+        // Whatever leaves this function ends the process: the addon does not expect it.
+        this.#fail('receive', eproto, error instanceof Error ? error.message : String(error));
+      }
     });
     this.#raw.on('truncatedMessage', () => this.#fail('receive', enobufs));
-    this.#raw.on('error', (error) => {
-      // An overrun is reported by poll as EBADF; what happened is in the socket. The addon closes it afterwards.
-      this.#fail('receive', takeSocketError(fd) || Math.abs(error.errno) || ebadf);
-    });
+    this.#raw.on('error', (error) => this.#fail('receive', Math.abs(error.errno) || ebadf));
   }
 
   get closed(): boolean {
@@ -240,7 +251,7 @@ export class NetlinkSocket implements Netlink {
       this.#queue.push(datagram);
     }
     const pending = this.#write(datagram, request, kind, flags, decode);
-    datagram.sealed = datagram.pending.length >= mostInFlight || datagram.writer.offset > largestDatagram / 2;
+    datagram.sealed = datagram.pending.length >= mostInFlight || datagram.writer.offset > fullDatagram;
     this.#schedule();
     return pending;
   }
@@ -311,12 +322,20 @@ export class NetlinkSocket implements Netlink {
     for (const each of pending) this.#pending.set(each.seq, each);
     this.#inFlight += pending.length;
     this.#updateRef();
+    this.#makeRoom(writer.offset, pending.length);
     this.#raw.send(writer.bytes(), {}, (error) => {
       if (!error) return;
       for (const each of pending) this.#settle(each, new NetlinkError(each.what, Math.abs(error.errno)));
     });
     // Only now: sending is where the kernel does the work, and where it waits for its lock.
     for (const each of pending) each.timer = setTimeout(() => this.#expire(each), this.timeoutMs);
+  }
+
+  /** A batch goes out whole and is answered at once: both buffers of the kernel have to hold it. */
+  #makeRoom(size: number, answers: number): void {
+    if (size > ordinaryDatagram) forceBuffer(this.#fd, 'send', size * 2);
+    if (answers > mostInFlight)
+      forceBuffer(this.#fd, 'receive', Math.max(this.#receiveBytes, answers * answerBytes));
   }
 
   #expire(pending: Pending): void {
@@ -346,11 +365,15 @@ export class NetlinkSocket implements Netlink {
   }
 
   #notify(reply: Reply): void {
-    try {
-      this.#options.onNotification?.(reply);
-    } catch (error) {
-      this.#fail('read notification', eproto, error instanceof Error ? error.message : String(error));
+    if (!this.#checking) {
+      this.#checking = true;
+      setImmediate(() => {
+        this.#checking = false;
+        // Notifications get lost while others wait to be read: so whoever reads some looks whether there were more.
+        if (!this.#closed && droppedMessages(this.#fd) > 0) this.#fail('receive notification', enobufs);
+      });
     }
+    this.#options.onNotification?.(reply);
   }
 
   #answer(pending: Pending, reply: Reply): void {
@@ -407,7 +430,8 @@ export class NetlinkSocket implements Netlink {
     }
     this.#pending.clear();
     this.#raw.close();
-    if (what !== 'close') this.#options.onError?.(new NetlinkError(what, errno, extack));
+    const {onError} = this.#options;
+    if (onError && what !== 'close') queueMicrotask(() => onError(new NetlinkError(what, errno, extack)));
   }
 
   #updateRef(): void {

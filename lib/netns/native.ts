@@ -79,8 +79,12 @@ export function funlock(fd: number): void {
 }
 
 const solSocket = 1;
-const soError = 4;
+const soSndbufForce = 32;
 const soRcvbufForce = 33;
+// SO_MEMINFO, since Linux 4.12: nine numbers of 32 bits, the last is SK_MEMINFO_DROPS of linux/sock_diag.h.
+const soMeminfo = 55;
+const memoryInfoSize = 36;
+const memoryInfoDrops = 32;
 
 /** Sets an integer option; throws ENOPROTOOPT where the kernel does not know it. */
 export function setSocketOption(
@@ -93,21 +97,22 @@ export function setSocketOption(
   if (libc().setsockopt(fd, option.level, option.name, bytes, 4) !== 0) throw failed('setsockopt');
 }
 
-/** SO_RCVBUFFORCE: past the system's limit. `false` without the privilege. */
-export function forceReceiveBuffer(fd: number, size: number): boolean {
+/** Makes a socket's buffer larger, past the system's limit. `false` without the privilege. */
+export function forceBuffer(fd: number, which: 'send' | 'receive', size: number): boolean {
   try {
-    setSocketOption(fd, {level: solSocket, name: soRcvbufForce}, size);
+    setSocketOption(fd, {level: solSocket, name: which === 'send' ? soSndbufForce : soRcvbufForce}, size);
     return true;
   } catch {
     return false;
   }
 }
 
-/** Reads and clears the error a socket has pending; 0 is none. */
-export function takeSocketError(fd: number): number {
-  const value = Buffer.alloc(4);
-  const size = Buffer.from([4, 0, 0, 0]);
-  return libc().getsockopt(fd, solSocket, soError, value, size) === 0 ? value.readInt32LE() : 0;
+/** How many messages the kernel had no room for in a socket's buffer since it was opened; 0 where it does not say. */
+export function droppedMessages(fd: number): number {
+  const info = Buffer.alloc(memoryInfoSize);
+  const size = Buffer.from([memoryInfoSize, 0, 0, 0]);
+  if (libc().getsockopt(fd, solSocket, soMeminfo, info, size) !== 0) return 0;
+  return size.readUInt32LE() < memoryInfoSize ? 0 : info.readUInt32LE(memoryInfoDrops);
 }
 
 const afNetlink = 16;

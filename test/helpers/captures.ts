@@ -27,16 +27,21 @@ function section(title: string): CapturedMessage[] {
   if (from === 0) throw new Error(`nothing was captured of ${title}`);
   const messages: CapturedMessage[] = [];
   for (let i = from; /^[0-9a-f]+$/.test(lines[i] ?? ''); i++) {
-    messages.push(...split(Buffer.from(lines[i]!, 'hex')));
+    messages.push(...splitMessages(Buffer.from(lines[i]!, 'hex')));
   }
   return messages;
 }
 
-function split(datagram: Buffer): CapturedMessage[] {
-  const messages: CapturedMessage[] = [];
+/** The messages of a datagram. */
+export function splitMessages(datagram: Buffer): (CapturedMessage & {readonly seq: number})[] {
+  const messages: (CapturedMessage & {readonly seq: number})[] = [];
   for (let at = 0; at + 16 <= datagram.length; at += (datagram.readUInt32LE(at) + 3) & ~3) {
-    const body = datagram.subarray(at + 16, at + datagram.readUInt32LE(at));
-    messages.push({type: datagram.readUInt16LE(at + 4), flags: datagram.readUInt16LE(at + 6), body});
+    messages.push({
+      type: datagram.readUInt16LE(at + 4),
+      flags: datagram.readUInt16LE(at + 6),
+      seq: datagram.readUInt32LE(at + 8),
+      body: datagram.subarray(at + 16, at + datagram.readUInt32LE(at)),
+    });
   }
   return messages;
 }

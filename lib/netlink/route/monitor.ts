@@ -20,14 +20,14 @@ export class LinkMonitor {
   readonly #failed = new Set<(error: NetlinkError) => void>();
   readonly #socket: NetlinkSocket;
 
-  constructor() {
+  constructor({receiveBufferBytes = 1 << 22}: {readonly receiveBufferBytes?: number} = {}) {
     this.#socket = new NetlinkSocket({
       protocol: netlinkRoute,
       onNotification: (reply) => this.#hear(reply),
       onError: (error) => {
         for (const fail of this.#failed) fail(error);
       },
-      receiveBufferBytes: 1 << 22,
+      receiveBufferBytes,
     });
     this.#socket.join(groupLink);
   }
