@@ -16,7 +16,8 @@ const ips = [parseCidr('10.77.0.2/24')!, parseCidr('fd77::2/64')!];
 async function connect(host: TestHost): Promise<void> {
   await host.addNetns('pod');
   await host.addNetns('out');
-  await host.sh(`
+  await host.sh(
+    `
     echo 1 > /proc/sys/net/ipv4/ip_forward
     echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
     ip link add br0 type bridge
@@ -45,7 +46,9 @@ async function connect(host: TestHost): Promise<void> {
     for address in 2001:db8::2/64 2001:db8::3/64 fd77::200/128; do in_out ip address add $address dev eth0 nodad; done
     in_out ip route add 10.77.0.0/24 via 192.0.2.1
     in_out ip route add fd77::/64 via 2001:db8::1
-  `);
+  `,
+    {timeoutMs: 60_000},
+  );
   const server =
     "net.createServer((s) => s.end(s.remoteAddress)).listen(8000, '::', () => console.log('up'))";
   const process_ = host.start(host.inNetns('out', [process.execPath, '-e', server]));
@@ -55,7 +58,7 @@ async function connect(host: TestHost): Promise<void> {
 /** Whom "out" at that address sees when the container connects to it. */
 async function seenBy(host: TestHost, address: string): Promise<string> {
   const client = `net.connect({port: 8000, host: '${address}'}).pipe(process.stdout)`;
-  const {stdout} = await host.run(host.inNetns('pod', [process.execPath, '-e', client]));
+  const {stdout} = await host.run(host.inNetns('pod', [process.execPath, '-e', client]), {timeoutMs: 30_000});
   return stdout.replace(/^::ffff:/, '');
 }
 

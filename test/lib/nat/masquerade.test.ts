@@ -8,7 +8,7 @@ import type {Netlink} from '../../../lib/netlink/socket.ts';
 
 const owner = {network: 'mynet', containerId: 'cid1', ifName: 'eth0'};
 const ips = [parseCidr('10.88.0.5/16')!];
-const errnos = {ENOENT: 2, EPERM: 1, EEXIST: 17, EOPNOTSUPP: 95, ERESTART: 85} as const;
+const errnos = {EBUSY: 16, ENOENT: 2, EPERM: 1, EEXIST: 17, EOPNOTSUPP: 95, ERESTART: 85} as const;
 
 /**
  * A kernel that answers every question with ENOENT, and each transaction with what `answer` says: an error for a
@@ -72,6 +72,20 @@ test('what turns out to be missing is made, and what somebody else made meanwhil
   ]);
   t.is(transactions.length, 3);
 });
+
+for (const code of ['EEXIST', 'EBUSY'] as const) {
+  test(`an address that is taken (${code}) is replaced in one transaction`, async (t) => {
+    const {host, transactions} = kernel((what, transaction) =>
+      transaction === 1 && what.startsWith('create element') ? code : undefined,
+    );
+    await ensureMasquerade(host, {owner, ips});
+    t.deepEqual(
+      transactions[1]?.map((what) => what.split(' ').slice(0, 2).join(' ')),
+      ['delete element', 'create element'],
+    );
+    t.is(transactions.length, 2);
+  });
+}
 
 test('a table in which nothing can ever be made is given up, with the remedy', async (t) => {
   const {host, transactions} = kernel((what) => (what.startsWith('create element') ? 'ENOENT' : undefined));
