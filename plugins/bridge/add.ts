@@ -4,7 +4,7 @@ import type {Interface, IpConfig, Result} from '../../lib/cni/types.ts';
 import type {Host, Sandbox} from '../../lib/host.ts';
 import {familyOf} from '../../lib/ip/address.ts';
 import {ensureMasquerade, removeMasquerade} from '../../lib/nat/masquerade.ts';
-import {setLink} from '../../lib/netlink/route/link.ts';
+import {getLink, setLink} from '../../lib/netlink/route/link.ts';
 import type {Link} from '../../lib/netlink/route/link.ts';
 import {ensureBridge} from './bridge.ts';
 import type {BridgeConf} from './conf.ts';
@@ -53,10 +53,12 @@ export async function add(call: Call, host: Host): Promise<Result> {
   const attaching = {call, host, conf, sandbox, bridge, port, undo};
   const layer3 = conf.ipamType === undefined ? await connect(attaching) : await address(attaching, later);
   const hostLink = conf.disableContainerInterface ? port.host : await waitForPortUp(host, port.host);
+  // A bridge that somebody else made may have taken the port's address.
+  const {mac} = await getLink(host.rt, {ifindex: bridge.ifindex});
   undo.move();
   return {
     interfaces: [
-      {name: bridge.name, mac: bridge.mac},
+      {name: bridge.name, mac},
       {name: hostLink.name, mac: hostLink.mac},
       {name: call.ifName, mac: port.container.mac, sandbox: call.netns},
       ...layer3.more,

@@ -1,20 +1,20 @@
 import {everyStep} from '../../lib/cni/every.ts';
 import type {Call} from '../../lib/cni/plugin.ts';
 import {findPrevResult} from '../../lib/cni/result.ts';
-import type {Interface, Result, Route} from '../../lib/cni/types.ts';
+import type {IpConfig, Result, Route} from '../../lib/cni/types.ts';
 import type {Host, Sandbox} from '../../lib/host.ts';
-import {familyOf, formatIp, sameIp} from '../../lib/ip/address.ts';
+import {formatIp, sameIp} from '../../lib/ip/address.ts';
 import {formatCidr, sameCidr, subnetOf} from '../../lib/ip/cidr.ts';
-import {parseMac} from '../../lib/ip/mac.ts';
 import {checkMasquerade} from '../../lib/nat/masquerade.ts';
 import {listAddresses} from '../../lib/netlink/route/address.ts';
 import {listBridgeVlans} from '../../lib/netlink/route/bridge-vlan.ts';
 import {findLink} from '../../lib/netlink/route/link.ts';
 import type {Link} from '../../lib/netlink/route/link.ts';
 import {listRoutes} from '../../lib/netlink/route/route.ts';
+import {checkGateway} from './check-gateway.ts';
+import {checkMac} from './check-mac.ts';
 import {parseBridgeConf} from './conf.ts';
 import type {BridgeConf} from './conf.ts';
-import {forwardingSysctl} from './forwarding.ts';
 import {checkMacSpoofCheck} from './macspoof.ts';
 import {planPortVlans} from './port-vlan.ts';
 
@@ -28,15 +28,20 @@ export async function check(call: Call, host: Host): Promise<void> {
   const bridge = await checkBridge(host, conf, previous);
   const container = await checkContainer(call, sandbox, conf, previous);
   const port = await checkPort(host, {bridge, container, previous});
+  // Of a chain's result there may be others.
+  const ips = previous.ips.filter(({interface: index}) => {
+    return index === undefined || previous.interfaces[index]?.name === container.name;
+  });
   await everyStep([
     () => checkPortSettings(host, port, conf),
-    () => checkAddresses(sandbox, container, previous),
+    () => checkAddresses(sandbox, container, ips),
     () => checkRoutes(sandbox, previous),
-    () => (conf.isGateway ? checkForwarding(host, previous) : undefined),
-    () => checkFilters(call, host, {conf, previous, port, container}),
+    () => (conf.isGateway && ips.length > 0 ? checkGateway(host, {conf, bridge, previous, ips}) : undefined),
+    () => checkFilters(call, host, {conf, ips, port, container}),
   ]);
 }
 
+/** Not its hardware address, unless it is a gateway: that of a bridge that somebody else made may follow its ports. */
 async function checkBridge(host: Host, conf: BridgeConf, previous: Result): Promise<Link> {
   const entry = previous.interfaces.find(({name, sandbox}) => name === conf.bridge && !sandbox);
   if (!entry) throw new Error(`prevResult names no bridge "${conf.bridge}"`);
@@ -44,7 +49,6 @@ async function checkBridge(host: Host, conf: BridgeConf, previous: Result): Prom
   if (!bridge)
     throw new Error(`bridge "${conf.bridge}" is gone; every container on it has to be attached again`);
   if (bridge.info?.kind !== 'bridge') throw new Error(`Interface "${conf.bridge}" is not a bridge`);
-  checkMac(entry, bridge);
   if (!bridge.up) throw new Error(`bridge "${conf.bridge}" is down; ip link set ${conf.bridge} up`);
   if (bridge.promisc !== conf.promiscMode) {
     throw new Error(
@@ -117,10 +121,9 @@ async function checkPortSettings(host: Host, port: Link, conf: BridgeConf): Prom
   }
 }
 
-async function checkAddresses(sandbox: Sandbox, link: Link, previous: Result): Promise<void> {
+async function checkAddresses(sandbox: Sandbox, link: Link, ips: readonly IpConfig[]): Promise<void> {
   const present = await listAddresses(sandbox.rt, {ifindex: link.ifindex});
-  for (const {address, interface: index} of previous.ips) {
-    if (index !== undefined && previous.interfaces[index]?.name !== link.name) continue;
+  for (const {address} of ips) {
     if (present.some((other) => sameCidr(other, address))) continue;
     throw new Error(`Failed to match addr ${formatCidr(address)} on interface ${link.name}`);
   }
@@ -145,25 +148,16 @@ async function checkRoutes(sandbox: Sandbox, previous: Result): Promise<void> {
   }
 }
 
-function checkForwarding(host: Host, previous: Result): void {
-  for (const family of new Set(previous.ips.map(({address}) => familyOf(address.ip)))) {
-    const name = forwardingSysctl[family];
-    if (host.sysctl.read(name) !== '1') {
-      throw new Error(`forwarding is off: ${name.replaceAll('/', '.')} is not 1`);
-    }
-  }
-}
-
 async function checkFilters(
   call: Call,
   host: Host,
-  {conf, previous, port, container}: {conf: BridgeConf; previous: Result; port: Link; container: Link},
+  {conf, ips, port, container}: {conf: BridgeConf; ips: readonly IpConfig[]; port: Link; container: Link},
 ): Promise<void> {
   await everyStep([
     async () => {
       if (!conf.ipMasq || conf.ipamType === undefined) return;
-      const ips = previous.ips.map(({address}) => address);
-      const wanted = {owner: conf.owner, ips, exemptDestinations: conf.exemptDestinations};
+      const {owner, exemptDestinations} = conf;
+      const wanted = {owner, ips: ips.map(({address}) => address), exemptDestinations};
       const missing = await checkMasquerade(host, wanted, {env: call.env, backend: conf.ipMasqBackend});
       if (missing.length > 0) throw new Error(missing.join('; '));
     },
@@ -172,11 +166,4 @@ async function checkFilters(
       await checkMacSpoofCheck(host, conf.owner, {hostVeth: port.name, mac: container.mac});
     },
   ]);
-}
-
-function checkMac(entry: Interface, link: Link): void {
-  if (!entry.mac || parseMac(entry.mac) === link.mac) return;
-  throw new Error(
-    `Interface ${link.name} Mac ${entry.mac} doesn't match: it is ${link.mac} (did udev or somebody else change it?)`,
-  );
 }
