@@ -1,4 +1,6 @@
-import {attrs, string, u32, type Writer} from './attrs.ts';
+import {attrs} from './attrs.ts';
+import {string, u32} from './codec.ts';
+import type {Writer} from './writer.ts';
 import type {ExtendedAck} from './error.ts';
 
 /** Flags of struct nlmsghdr (linux/netlink.h, NLM_F_*). */
@@ -79,6 +81,7 @@ const ackAttributes = attrs({
 
 /** struct nlmsgerr: the errno, then the request's header or (uncapped) all of it, then attributes. */
 export function parseAck({flags, buffer, start, end}: Reply): Status {
+  if (end - start < 4) throw new RangeError('an acknowledgement without an errno');
   const errno = -buffer.readInt32LE(start);
   return {
     errno,

@@ -1,6 +1,6 @@
 import {RawNetlinkSocket} from 'netlink/dist/raw.js';
 import {droppedMessages, findNetlinkFd, forceBuffer, nextFd, setSocketOption} from '../netns/native.ts';
-import {Writer} from './attrs.ts';
+import {Writer} from './writer.ts';
 import {NetlinkError} from './error.ts';
 import {
   Flag,

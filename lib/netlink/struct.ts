@@ -1,4 +1,5 @@
-import type {Codec, Fixed, Writer} from './attrs.ts';
+import type {Codec, Fixed} from './codec.ts';
+import type {Writer} from './writer.ts';
 
 type Fields = Readonly<Record<string, Fixed<unknown>>>;
 type ValuesOf<F extends Fields> = {readonly [K in keyof F]: F[K] extends Codec<infer V> ? V : never};

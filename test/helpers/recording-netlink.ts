@@ -1,4 +1,4 @@
-import {Writer} from '../../lib/netlink/attrs.ts';
+import {Writer} from '../../lib/netlink/writer.ts';
 import type {Reply, Request} from '../../lib/netlink/message.ts';
 import type {Outcome} from '../../lib/netlink/socket.ts';
 import type {RouteSocket} from '../../lib/netlink/route/socket.ts';

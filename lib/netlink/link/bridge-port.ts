@@ -1,4 +1,5 @@
-import {attrs, bool, u16, u32, u8} from '../attrs.ts';
+import {attrs} from '../attrs.ts';
+import {bool, u16, u32, u8} from '../codec.ts';
 
 /** linux/if_link.h, enum IFLA_BRPORT_*. */
 export const bridgePort = attrs({

@@ -1,4 +1,5 @@
-import {attrs, bool, bytes, u16, u32} from '../attrs.ts';
+import {attrs} from '../attrs.ts';
+import {bool, bytes, u16, u32} from '../codec.ts';
 
 /** linux/if_link.h, enum IFLA_BR_*: what a bridge is told when it is made or changed. Times are in 1/100 s. */
 export const bridge = attrs({

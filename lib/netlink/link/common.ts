@@ -1,4 +1,4 @@
-import {mac, s32, string, text, u16, u32, u8} from '../attrs.ts';
+import {mac, s32, string, text, u16, u32, u8} from '../codec.ts';
 import {struct} from '../struct.ts';
 
 /** struct ifinfomsg of linux/rtnetlink.h. */

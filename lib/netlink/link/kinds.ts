@@ -1,4 +1,5 @@
-import {attrs, bytes, eachAttribute, putAttribute, text, type Codec} from '../attrs.ts';
+import {attrs, eachAttribute, putAttribute} from '../attrs.ts';
+import {bytes, text, type Codec} from '../codec.ts';
 import {bridgePort} from './bridge-port.ts';
 import {bridge} from './bridge.ts';
 import {veth} from './veth.ts';

@@ -1,4 +1,5 @@
-import {attrs, message, type Codec, type Values} from '../attrs.ts';
+import {attrs, message, type Values} from '../attrs.ts';
+import type {Codec} from '../codec.ts';
 import {ifinfomsg, linkRows} from './common.ts';
 
 /**

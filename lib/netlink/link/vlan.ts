@@ -1,5 +1,6 @@
-import {attrs, u16, u16be} from '../attrs.ts';
-import {u32} from '../attrs.ts';
+import {attrs} from '../attrs.ts';
+import {u16, u16be} from '../codec.ts';
+import {u32} from '../codec.ts';
 import {struct} from '../struct.ts';
 
 /** linux/if_link.h, enum IFLA_VLAN_*. The device below is the link's `link`. */

@@ -1,4 +1,5 @@
-import {attrs, s32be, string, u32be, u64be} from '../attrs.ts';
+import {attrs} from '../attrs.ts';
+import {s32be, string, u32be, u64be} from '../codec.ts';
 import type {NetfilterSocket} from './socket.ts';
 import {creation, messages, operation} from './operation.ts';
 import type {Creation, Operation, TableRef} from './operation.ts';

@@ -1,4 +1,5 @@
-import {array, attrs, string, u32be} from '../attrs.ts';
+import {array, attrs} from '../attrs.ts';
+import {string, u32be} from '../codec.ts';
 import type {Values} from '../attrs.ts';
 import type {NetfilterSocket} from './socket.ts';
 import {creation, messages, operation} from './operation.ts';

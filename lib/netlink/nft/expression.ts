@@ -1,5 +1,7 @@
-import {bytes, eachAttribute, putAttribute, string} from '../attrs.ts';
-import type {Codec, Values} from '../attrs.ts';
+import {eachAttribute, putAttribute} from '../attrs.ts';
+import {bytes, string} from '../codec.ts';
+import type {Values} from '../attrs.ts';
+import type {Codec} from '../codec.ts';
 import {bitwise} from './expr/bitwise.ts';
 import {cmp} from './expr/cmp.ts';
 import {counter} from './expr/counter.ts';

@@ -1,4 +1,5 @@
-import type {Codec, Writer} from '../attrs.ts';
+import type {Codec} from '../codec.ts';
+import type {Writer} from '../writer.ts';
 import {Flag} from '../message.ts';
 
 /** Address families of nftables by their nft names (linux/netfilter.h, NFPROTO_*). */

@@ -1,4 +1,5 @@
-import {array, attrs, string, u64be} from '../attrs.ts';
+import {array, attrs} from '../attrs.ts';
+import {string, u64be} from '../codec.ts';
 import {Flag} from '../message.ts';
 import type {NetfilterSocket} from './socket.ts';
 import type {ChainRef} from './chain.ts';

@@ -1,5 +1,6 @@
-import {attrs, string, u32, u32be, u64be} from '../attrs.ts';
-import {Writer} from '../attrs.ts';
+import {attrs} from '../attrs.ts';
+import {string, u32, u32be, u64be} from '../codec.ts';
+import {Writer} from '../writer.ts';
 import {creation, messages, operation} from './operation.ts';
 import type {Creation, Operation, TableRef} from './operation.ts';
 import {formatType, typeBytes, typeNumber, typeOrder} from './set-type.ts';

@@ -1,5 +1,7 @@
-import {attrs, u32be} from '../attrs.ts';
-import type {Codec, Writer} from '../attrs.ts';
+import {attrs} from '../attrs.ts';
+import {u32be} from '../codec.ts';
+import type {Codec} from '../codec.ts';
+import type {Writer} from '../writer.ts';
 import {isNotFound, isRetryable, NetlinkError} from '../error.ts';
 import {Flag} from '../message.ts';
 import type {Reply, Request} from '../message.ts';

@@ -1,5 +1,5 @@
-import {bytes} from '../attrs.ts';
-import type {Codec} from '../attrs.ts';
+import {bytes} from '../codec.ts';
+import type {Codec} from '../codec.ts';
 
 /**
  * User data: what nft keeps with an object and the kernel only stores. Entries of type, length and value,

@@ -1,4 +1,5 @@
-import {attrs, bytes, s32be, string} from '../attrs.ts';
+import {attrs} from '../attrs.ts';
+import {bytes, s32be, string} from '../codec.ts';
 import type {Values} from '../attrs.ts';
 
 /** linux/netfilter/nf_tables.h, enum nft_verdicts, and linux/netfilter.h, NF_*. */

@@ -1,4 +1,5 @@
-import {attrs, message, repeated, u16, u32} from '../attrs.ts';
+import {attrs, message, repeated} from '../attrs.ts';
+import {u16, u32} from '../codec.ts';
 import {ifinfomsg} from '../link/common.ts';
 import type {Reply} from '../message.ts';
 import {struct} from '../struct.ts';

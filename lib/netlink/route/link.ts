@@ -1,4 +1,5 @@
-import {attrs, message, type Values, type Writer} from '../attrs.ts';
+import {attrs, message, type Values} from '../attrs.ts';
+import type {Writer} from '../writer.ts';
 import {NetlinkError, isNotFound} from '../error.ts';
 import {ifinfomsg, iff, linkRows} from '../link/common.ts';
 import {linkInfo, type KnownLinkInfo, type LinkInfo, type PortInfo} from '../link/kinds.ts';

@@ -1,5 +1,7 @@
 import {familyOf, formatIp, type Ip} from '../../ip/address.ts';
-import {attrs, ip, mac, message, s32, u16, u16be, u32, u8, type Writer} from '../attrs.ts';
+import {attrs, message} from '../attrs.ts';
+import {ip, mac, s32, u16, u16be, u32, u8} from '../codec.ts';
+import type {Writer} from '../writer.ts';
 import {isNotFound} from '../error.ts';
 import {Flag} from '../message.ts';
 import {struct} from '../struct.ts';

@@ -1,5 +1,6 @@
 import type {Ip} from '../../ip/address.ts';
-import {attrs, ip, s32, u16, u8, type Codec, type Values} from '../attrs.ts';
+import {attrs, type Values} from '../attrs.ts';
+import {ip, s32, u16, u8, type Codec} from '../codec.ts';
 import {struct} from '../struct.ts';
 
 /** struct rtnexthop of linux/rtnetlink.h: the length is that of the whole hop with its attributes. */

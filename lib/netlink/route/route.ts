@@ -1,6 +1,8 @@
 import {familyOf, formatIp, ipFromValue, type Ip} from '../../ip/address.ts';
 import {formatCidr, type Cidr} from '../../ip/cidr.ts';
-import {attrs, ip, message, u32, u8, type Writer} from '../attrs.ts';
+import {attrs, message} from '../attrs.ts';
+import {ip, u32, u8} from '../codec.ts';
+import type {Writer} from '../writer.ts';
 import {isNotFound} from '../error.ts';
 import {Flag} from '../message.ts';
 import {struct} from '../struct.ts';

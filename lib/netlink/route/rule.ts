@@ -1,6 +1,8 @@
 import {formatCidr, type Cidr} from '../../ip/cidr.ts';
 import {familyOf} from '../../ip/address.ts';
-import {attrs, ip, message, string, u32, u8, type Writer} from '../attrs.ts';
+import {attrs, message} from '../attrs.ts';
+import {ip, string, u32, u8} from '../codec.ts';
+import type {Writer} from '../writer.ts';
 import {isNotFound} from '../error.ts';
 import {Flag} from '../message.ts';
 import {struct} from '../struct.ts';

@@ -3,14 +3,17 @@ import {parseIp} from '../../../lib/ip/address.ts';
 import {
   array,
   attrs,
+  eachAttribute,
+  message,
+  repeated,
+  unknownAttributes,
+} from '../../../lib/netlink/attrs.ts';
+import {
   bool,
   bytes,
-  eachAttribute,
   flag,
   ip,
   mac,
-  message,
-  repeated,
   s32,
   s32be,
   string,
@@ -21,10 +24,9 @@ import {
   u64,
   u64be,
   u8,
-  unknownAttributes,
-  Writer,
   type Codec,
-} from '../../../lib/netlink/attrs.ts';
+} from '../../../lib/netlink/codec.ts';
+import {Writer} from '../../../lib/netlink/writer.ts';
 import {struct} from '../../../lib/netlink/struct.ts';
 
 function hexOf<T>(codec: Pick<Codec<T>, 'put'>, value: T): string {

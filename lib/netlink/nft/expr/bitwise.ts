@@ -1,4 +1,5 @@
-import {attrs, u32be} from '../../attrs.ts';
+import {attrs} from '../../attrs.ts';
+import {u32be} from '../../codec.ts';
 import {dataAttrs} from '../verdict.ts';
 
 /** `[ bitwise reg 1 = ( reg 1 & mask ) ^ xor ]`: enum nft_bitwise_attributes. */

@@ -1,4 +1,5 @@
-import {attrs, u32be} from '../../attrs.ts';
+import {attrs} from '../../attrs.ts';
+import {u32be} from '../../codec.ts';
 import {dataAttrs} from '../verdict.ts';
 
 /** `[ cmp eq reg 1 value ]`: enum nft_cmp_attributes. */

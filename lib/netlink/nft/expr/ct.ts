@@ -1,4 +1,5 @@
-import {attrs, u32be} from '../../attrs.ts';
+import {attrs} from '../../attrs.ts';
+import {u32be} from '../../codec.ts';
 
 /** `[ ct load state => reg 1 ]`: enum nft_ct_attributes. */
 export const ct = attrs({dreg: [1, u32be], key: [2, u32be], sreg: [4, u32be]});

@@ -1,4 +1,5 @@
-import {attrs, u32be} from '../../attrs.ts';
+import {attrs} from '../../attrs.ts';
+import {u32be} from '../../codec.ts';
 
 /** `[ fib daddr type => reg 1 ]`: enum nft_fib_attributes. */
 export const fib = attrs({dreg: [1, u32be], result: [2, u32be], flags: [3, u32be]});

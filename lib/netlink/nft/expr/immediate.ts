@@ -1,4 +1,5 @@
-import {attrs, u32be} from '../../attrs.ts';
+import {attrs} from '../../attrs.ts';
+import {u32be} from '../../codec.ts';
 import {dataAttrs} from '../verdict.ts';
 
 /** `[ immediate reg 0 return ]` or a value into another register: enum nft_immediate_attributes. */

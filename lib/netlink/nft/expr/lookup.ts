@@ -1,4 +1,5 @@
-import {attrs, string, u32be} from '../../attrs.ts';
+import {attrs} from '../../attrs.ts';
+import {string, u32be} from '../../codec.ts';
 
 /** `[ lookup reg 1 set name dreg 0 ]`: enum nft_lookup_attributes. Without `dreg` it only matches. */
 export const lookup = attrs({

@@ -1,4 +1,5 @@
-import {attrs, u32be} from '../../attrs.ts';
+import {attrs} from '../../attrs.ts';
+import {u32be} from '../../codec.ts';
 
 /** `[ meta load nfproto => reg 1 ]`, or with `sreg` the other way: enum nft_meta_attributes. */
 export const meta = attrs({dreg: [1, u32be], key: [2, u32be], sreg: [3, u32be]});

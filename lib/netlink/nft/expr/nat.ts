@@ -1,4 +1,5 @@
-import {attrs, u32be} from '../../attrs.ts';
+import {attrs} from '../../attrs.ts';
+import {u32be} from '../../codec.ts';
 
 /** `[ nat dnat ip addr_min reg 1 ]`: enum nft_nat_attributes. */
 export const nat = attrs({

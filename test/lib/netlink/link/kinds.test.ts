@@ -1,5 +1,5 @@
 import test from 'ava';
-import {Writer} from '../../../../lib/netlink/attrs.ts';
+import {Writer} from '../../../../lib/netlink/writer.ts';
 import {kinds, linkInfo, type KnownLinkInfo} from '../../../../lib/netlink/link/kinds.ts';
 import {linkMessage} from '../../../../lib/netlink/route/link.ts';
 import {sentBy, withoutNestedFlags} from '../../../helpers/captures.ts';

@@ -1,6 +1,6 @@
 import test from 'ava';
 import {readFileSync} from 'node:fs';
-import {Writer} from '../../../../lib/netlink/attrs.ts';
+import {Writer} from '../../../../lib/netlink/writer.ts';
 import {addChain, deleteChain, ensureChain} from '../../../../lib/netlink/nft/chain.ts';
 import {addElements, deleteElements, ensureElements} from '../../../../lib/netlink/nft/element.ts';
 import {cmpOps} from '../../../../lib/netlink/nft/expr/cmp.ts';

@@ -1,5 +1,5 @@
 import test from 'ava';
-import {Writer} from '../../../../lib/netlink/attrs.ts';
+import {Writer} from '../../../../lib/netlink/writer.ts';
 import {formatComment, userData} from '../../../../lib/netlink/nft/userdata.ts';
 
 const put = (value: Parameters<ReturnType<typeof userData>['put']>[1], type = 0) => {
