@@ -24,8 +24,7 @@ if (!existsSync(node)) {
 }
 
 if (process.version === 'v' + pinned) {
-  const {build} = await import('./build/build.ts');
-  await build().catch((error) => fail(error.message.split('\n')[0]));
+  import('./build/build.ts').then(({build}) => build()).catch((error) => fail(error.message.split('\n')[0]));
 } else {
   // An older (or newer) Node ran us: the pinned one does the work.
   const child = spawnSync(node, [fileURLToPath(import.meta.url)], {stdio: 'inherit', cwd: root});
