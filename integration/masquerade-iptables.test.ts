@@ -10,7 +10,7 @@ const test = testWith('root', 'apt');
 const driver = fileURLToPath(new URL('../test/helpers/masquerade-driver.ts', import.meta.url));
 const drive = async (host: TestHost, ...calls: DriverCall[]) => {
   const {stdout} = await host.run([process.execPath, '--no-warnings', driver, JSON.stringify(calls)], {
-    timeoutMs: 30_000,
+    timeoutMs: 60_000,
   });
   return JSON.parse(stdout) as unknown[];
 };
@@ -82,18 +82,10 @@ test('one process per family, and none to remove', async (t) => {
   const call = {containerId: 'cid1', ips, backend: 'iptables'} as const;
   const executed = async (verb: DriverCall['verb']) => {
     const argv = [process.execPath, '--no-warnings', driver, JSON.stringify([{verb, ...call}])];
-    await host.run([
-      'strace',
-      '-f',
-      '-qq',
-      '-e',
-      'trace=execve',
-      '-e',
-      'status=successful',
-      '-o',
-      '/run/trace',
-      ...argv,
-    ]);
+    await host.run(
+      ['strace', '-f', '-qq', '-e', 'trace=execve', '-e', 'status=successful', '-o', '/run/trace', ...argv],
+      {timeoutMs: 60_000},
+    );
     const names = (await host.read('/run/trace')).matchAll(/execve\("[^"]*\/([^"/]+)", \["([^"]*)"/g);
     return [...names].map(([, file, argv0]) => `${file} ${argv0}`).filter((name) => /tables/.test(name));
   };
