@@ -231,6 +231,32 @@ test('from a container, the stubs call the program as the host does', async (t) 
   t.regex(readFileSync(place.file('bridge'), 'utf8'), /^#!\/opt\/cni\/bin\/\.weft\/[^/]+\/weft --plugin\n/);
 });
 
+test("from a container, it is the host's C library that counts", async (t) => {
+  const {folder} = makePlace(t);
+  const install = () =>
+    runCommand([weft, 'install', '--bin-dir', `${folder}/opt/cni/bin`, '--host-bin-dir', '/opt/cni/bin'], {
+      env: {},
+      mayFail: true,
+      timeoutMs: 60_000,
+    });
+  mkdirSync(path.join(folder, 'etc'));
+  t.regex((await install()).stderr, /failed: the host has no glibc .*\n.*nothing was changed/);
+  t.false(existsSync(path.join(folder, 'opt')));
+
+  const libraries = path.join(folder, 'usr/lib64');
+  mkdirSync(libraries, {recursive: true});
+  const put = (version: string) => {
+    const banner = `\x7fELF\0GNU C Library (GNU libc) stable release version ${version}.\nCopyright`;
+    writeFileSync(path.join(libraries, 'libc.so.6'), banner);
+  };
+  put('2.17');
+  t.regex((await install()).stderr, /failed: the host has glibc 2\.17, weft needs 2\.28 or newer/);
+  put('2.28');
+  const {code, stdout} = await install();
+  t.is(code, 0);
+  t.notRegex(stdout, /C library/);
+});
+
 test('wrong calls say what is wrong', async (t) => {
   const place = makePlace(t);
   const call = async (...args: string[]) =>
