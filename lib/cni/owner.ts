@@ -29,7 +29,11 @@ export function ownerKey({network, containerId, ifName}: Owner): string {
 export function ownerTag(owner: Owner, maxBytes: number): string {
   const names = `net: ${owner.network}, if: ${owner.ifName}, id: ${owner.containerId}`;
   const tag = Buffer.from(`${ownerKey(owner)}, ${names}`.replaceAll('"', ''));
-  return tag.subarray(0, maxBytes).toString();
+  // A character that is cut in two would come out as one of three bytes.
+  return tag
+    .subarray(0, maxBytes)
+    .toString()
+    .replace(/\ufffd$/, '');
 }
 
 /** Whether a tag says that an object belongs to this attachment. */
