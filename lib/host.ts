@@ -1,5 +1,6 @@
 import {openRouteSocket, type RouteSocket} from './netlink/route/socket.ts';
-import {NetlinkSocket, type Netlink} from './netlink/socket.ts';
+import type {Netlink} from './netlink/netlink.ts';
+import {NetlinkSocket} from './netlink/socket.ts';
 import {Netns} from './netns/netns.ts';
 import {sysctl, type Sysctl} from './netns/sysctl.ts';
 

@@ -1,7 +1,7 @@
 import {createHost, type Host, type Sandbox} from '../../lib/host.ts';
 import {NetlinkError} from '../../lib/netlink/error.ts';
 import type {Request} from '../../lib/netlink/message.ts';
-import type {Netlink} from '../../lib/netlink/socket.ts';
+import type {Netlink} from '../../lib/netlink/netlink.ts';
 
 /** How the kernel fails a request: it never hears of it, or it does what it was asked and the answer is lost. */
 export type Loss = 'request' | 'answer';

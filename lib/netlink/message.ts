@@ -48,21 +48,6 @@ export interface Reply {
   readonly end: number;
 }
 
-/** A question under way. */
-export interface Pending {
-  readonly seq: number;
-  readonly what: string;
-  readonly kind: 'ack' | 'get' | 'dump';
-  readonly decode: ((reply: Reply) => unknown) | undefined;
-  readonly promise: Promise<unknown[]>;
-  readonly resolve: (replies: unknown[]) => void;
-  readonly reject: (error: Error) => void;
-  readonly replies: unknown[];
-  interrupted: boolean;
-  error: Error | undefined;
-  timer: NodeJS.Timeout | undefined;
-}
-
 interface Status {
   /** Positive; 0 is success. */
   readonly errno: number;

@@ -1,7 +1,7 @@
 import type {Host, Sandbox} from '../../lib/host.ts';
 import {NetlinkError} from '../../lib/netlink/error.ts';
 import type {RouteSocket} from '../../lib/netlink/route/socket.ts';
-import type {Netlink} from '../../lib/netlink/socket.ts';
+import type {Netlink} from '../../lib/netlink/netlink.ts';
 import type {Sysctl} from '../../lib/netns/sysctl.ts';
 
 /** What a verb did through a host, step by step. */

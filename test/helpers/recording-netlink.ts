@@ -1,6 +1,6 @@
 import {Writer} from '../../lib/netlink/writer.ts';
 import type {Reply, Request} from '../../lib/netlink/message.ts';
-import type {Outcome} from '../../lib/netlink/socket.ts';
+import type {Outcome} from '../../lib/netlink/netlink.ts';
 import type {RouteSocket} from '../../lib/netlink/route/socket.ts';
 import type {CapturedMessage} from './captures.ts';
 

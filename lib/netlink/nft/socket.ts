@@ -1,6 +1,6 @@
 import {isUnsupported} from '../error.ts';
 import {NetlinkSocket} from '../socket.ts';
-import type {Netlink} from '../socket.ts';
+import type {Netlink} from '../netlink.ts';
 
 /** A socket of NETLINK_NETFILTER in one network namespace: what every function of this folder takes first. */
 export type NetfilterSocket = Netlink;

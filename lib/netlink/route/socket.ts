@@ -1,4 +1,5 @@
-import {NetlinkSocket, type Netlink} from '../socket.ts';
+import type {Netlink} from '../netlink.ts';
+import {NetlinkSocket} from '../socket.ts';
 
 /** A socket of NETLINK_ROUTE in one network namespace: what every function of this folder takes first. */
 export interface RouteSocket extends Netlink {

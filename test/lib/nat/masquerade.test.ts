@@ -4,7 +4,7 @@ import {parseCidr} from '../../../lib/ip/cidr.ts';
 import {ensureMasquerade, gcMasquerade, removeMasquerade} from '../../../lib/nat/masquerade.ts';
 import {NetlinkError} from '../../../lib/netlink/error.ts';
 import type {Request} from '../../../lib/netlink/message.ts';
-import type {Netlink} from '../../../lib/netlink/socket.ts';
+import type {Netlink} from '../../../lib/netlink/netlink.ts';
 
 const owner = {network: 'mynet', containerId: 'cid1', ifName: 'eth0'};
 const ips = [parseCidr('10.88.0.5/16')!];
