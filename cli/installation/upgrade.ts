@@ -51,7 +51,7 @@ export async function upgrade({layout, context, hostBinDir, stub, before, confs}
     for (const name of names) undo.push(takeName(layout, name, stub));
     if (hostBinDir === layout.binDir) checkAnswers(join(layout.binDir, probe));
   } catch (error) {
-    for (const step of undo.reverse()) step();
+    for (const step of undo.toReversed()) step();
     if (before === undefined) rmSync(layout.state, {force: true});
     else putInstalled(layout, before);
     if (isNewVersion) rmSync(versionDir(layout, version), {recursive: true, force: true});
