@@ -6,6 +6,7 @@ import {
   addNeighbour,
   ensureNeighbour,
   listNeighbours,
+  neighbourFlag,
   removeNeighbour,
 } from '../lib/netlink/route/neighbour.ts';
 import {addRoute, getRoute, listRoutes, removeRoute, type RouteSpec} from '../lib/netlink/route/route.ts';
@@ -142,7 +143,12 @@ test('neighbours and forwarding entries', async (t) => {
 
   await addLink(rt, {name: 'a', master: br0.ifindex, info: {kind: 'veth', data: {peer: {name: 'b'}}}});
   const a = await getLink(rt, {name: 'a'});
-  const forwarding = {ifindex: a.ifindex, bridge: true, lladdr: '02:00:00:00:00:77', flags: 0x04};
+  const forwarding = {
+    ifindex: a.ifindex,
+    bridge: true,
+    lladdr: '02:00:00:00:00:77',
+    flags: neighbourFlag.master,
+  };
   await addNeighbour(rt, forwarding);
   const table = await listNeighbours(rt, {family: 'bridge'});
   t.like(

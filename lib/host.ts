@@ -1,11 +1,8 @@
-import {openRouteSocket, type RouteSocket} from './netlink/route/socket.ts';
 import type {Netlink} from './netlink/netlink.ts';
-import {NetlinkSocket} from './netlink/socket.ts';
+import {openNetfilterSocket} from './netlink/nft/socket.ts';
+import {openRouteSocket, type RouteSocket} from './netlink/route/socket.ts';
 import {Netns} from './netns/netns.ts';
 import {sysctl, type Sysctl} from './netns/sysctl.ts';
-
-// linux/netlink.h
-const netlinkNetfilter = 12;
 
 /**
  * What a verb reaches the kernel through. Plugins get it as an argument and open nothing themselves: so the agent can keep
@@ -40,14 +37,14 @@ export interface Sandbox extends Disposable {
 /** The real one. Cheap until something is used; after an error that closed a socket, the next use opens a new one. */
 export function createHost({timeoutMs = 5000}: {readonly timeoutMs?: number} = {}): Host {
   let rt: ReturnType<typeof openRouteSocket> | undefined;
-  let nft: NetlinkSocket | undefined;
+  let nft: ReturnType<typeof openNetfilterSocket> | undefined;
   return {
     get rt() {
       if (!rt || rt.closed) rt = openRouteSocket({timeoutMs});
       return rt;
     },
     get nft() {
-      if (!nft || nft.closed) nft = new NetlinkSocket({protocol: netlinkNetfilter, timeoutMs});
+      if (!nft || nft.closed) nft = openNetfilterSocket({timeoutMs});
       return nft;
     },
     sysctl,

@@ -9,9 +9,9 @@ export interface TestNamespace {
   readonly netns: Netns;
   readonly rt: RouteSocket;
   /** Runs a command in it. */
-  run(...argv: string[]): Promise<Output>;
+  readonly run: (...argv: string[]) => Promise<Output>;
   /** What `ip -j` or `bridge -j` prints about it. */
-  show(...argv: string[]): Promise<Record<string, unknown>[]>;
+  readonly show: (tool: 'ip' | 'bridge', ...argv: string[]) => Promise<Record<string, unknown>[]>;
 }
 
 export async function makeNamespace(t: ExecutionContext): Promise<TestNamespace> {
@@ -35,7 +35,7 @@ export async function makeNamespace(t: ExecutionContext): Promise<TestNamespace>
     rt,
     run,
     async show(tool, ...rest) {
-      const {stdout} = await run(tool!, '-j', '-d', ...rest);
+      const {stdout} = await run(tool, '-j', '-d', ...rest);
       return JSON.parse(stdout) as Record<string, unknown>[];
     },
   };

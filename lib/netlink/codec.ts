@@ -119,7 +119,10 @@ export const string: Codec<string> = {
 };
 
 /** Text written without a zero byte, where the kernel counts all bytes as text (aliases, kinds); read as `string`. */
-export const text: Codec<string> = {put: (w, value) => w.append(Buffer.from(value)), get: string.get};
+export const text: Codec<string> = {
+  put: (w, value) => w.append(Buffer.from(value)),
+  get: (b, start, end) => string.get(b, start, end),
+};
 
 /** Raw bytes. What is read is a copy, so that it does not keep the whole received datagram in memory. */
 export const bytes: Codec<Uint8Array> = {

@@ -135,7 +135,7 @@ export class NetlinkSocket implements Netlink {
         );
       }
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
     this.#queue.push(datagram);
     this.#schedule();
@@ -155,7 +155,7 @@ export class NetlinkSocket implements Netlink {
     try {
       return this.#enqueue(question).promise;
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
   }
 

@@ -55,11 +55,10 @@ export function setns(fd: number): void {
 const lockShared = 1;
 const lockExclusive = 2;
 const lockNoWait = 4;
-const lockNone = 8;
 
 /**
  * flock(2): locks the open file. With `wait` the thread sleeps until it is free, so nobody else in this process
- * may hold it; without, the answer tells whether the lock was got.
+ * may hold it; without, the answer tells whether the lock was got. Closing the file gives it back.
  */
 export function flock(
   fd: number,
@@ -72,10 +71,6 @@ export function flock(
     if (errno === eagain && !wait) return false;
     if (errno !== eintr) throw failed('flock', errno);
   }
-}
-
-export function funlock(fd: number): void {
-  if (libc().flock(fd, lockNone) !== 0) throw failed('flock');
 }
 
 const solSocket = 1;

@@ -32,9 +32,12 @@ export interface ScriptedKernel {
 export function scriptKernel(
   answer: (requests: readonly Seen[], kernel: ScriptedKernel) => readonly Said[],
 ): ScriptedKernel & Disposable {
-  const original = RawNetlinkSocket.prototype.send;
+  const original = Object.getOwnPropertyDescriptor(RawNetlinkSocket.prototype, 'send')!;
   const datagrams: Seen[][] = [];
   let raw: RawNetlinkSocket | undefined;
+  const remember = (socket: RawNetlinkSocket) => {
+    raw = socket;
+  };
   const kernel: ScriptedKernel & Disposable = {
     datagrams,
     get raw() {
@@ -46,11 +49,11 @@ export function scriptKernel(
       setImmediate(() => raw!.emit('message', datagram, {port, groups: 0}));
     },
     [Symbol.dispose]() {
-      RawNetlinkSocket.prototype.send = original;
+      Object.defineProperty(RawNetlinkSocket.prototype, 'send', original);
     },
   };
   RawNetlinkSocket.prototype.send = function send(bytes) {
-    raw = this;
+    remember(this);
     const seen = splitMessages(bytes as Buffer);
     datagrams.push(seen);
     kernel.say(answer(seen, kernel));

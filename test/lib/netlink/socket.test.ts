@@ -20,7 +20,7 @@ test.serial('requests of one turn travel together and are answered in any order'
   using kernel = scriptKernel((requests) =>
     requests
       .toReversed()
-      .map(({seq, body}) => (body.length > 0 ? reply(seq, `${body}!`) : errorMessage(seq, 0))),
+      .map(({seq, body}) => (body.length > 0 ? reply(seq, `${body.toString()}!`) : errorMessage(seq, 0))),
   );
   using socket = open();
   const results = await Promise.all([
@@ -238,12 +238,12 @@ test.serial('a listener that fails closes the socket', async (t) => {
 
 test.serial('no more than 64 requests are in flight, and none is lost', async (t) => {
   let most = 0;
-  let open_ = 0;
+  let underWay = 0;
   using kernel = scriptKernel((requests, each) => {
-    open_ += requests.length;
-    most = Math.max(most, open_);
+    underWay += requests.length;
+    most = Math.max(most, underWay);
     setTimeout(() => {
-      open_ -= requests.length;
+      underWay -= requests.length;
       each.say(requests.map(({seq}) => reply(seq, `${seq}`)));
     }, 1);
     return [];
