@@ -3,6 +3,7 @@ import {closeSync, fstatSync, openSync, readSync, writeSync} from 'node:fs';
 // elf.h; both architectures that we build for are little-endian ELF64.
 const PT_LOAD = 1;
 const SHT_DYNAMIC = 6;
+const SHT_NOBITS = 8;
 const DT_NULL = 0n;
 const DT_STRTAB = 5n;
 const DT_RUNPATH = 29n;
@@ -25,13 +26,15 @@ interface Segment {
 /**
  * Makes the loader look for the program's libraries in `runpath` first, as `patchelf --set-rpath`
  * would, in place: nothing in the file moves. The dynamic section has spare entries at its end
- * (linkers leave five), the string goes into the unused rest of a segment's last page. Throws, and
+ * (linkers leave five), the string goes where nothing else is (`findRoom`). Throws, and
  * leaves the file alone, where there is no such room.
  */
 export function setRunpath(path: string, runpath: string): void {
   const fd = openSync(path, 'r+');
   try {
-    const segments = readSegments(fd);
+    if (read(fd, 0, 6).toString('latin1') !== '\x7fELF\x02\x01') {
+      throw new Error(`${path} is not a little-endian ELF64 file`);
+    }
     const dynamic = readDynamicSection(fd);
     const {entries} = dynamic;
     const end = entries.findIndex(({tag}) => tag === DT_NULL);
@@ -44,13 +47,10 @@ export function setRunpath(path: string, runpath: string): void {
     }
 
     const text = Buffer.from(`${runpath}\0`);
-    const room = findRoom({fd, segments, length: text.length, above: Number(stringTable)});
+    const room = findRoom(fd, {length: text.length, above: Number(stringTable)});
     if (room === undefined) throw new Error(`${path} has no room for a RUNPATH`);
     write(fd, text, room.offset);
-    const sizes = Buffer.alloc(16);
-    sizes.writeBigUInt64LE(BigInt(room.segment.fileSize + text.length), 0);
-    sizes.writeBigUInt64LE(BigInt(room.segment.memorySize + text.length), 8);
-    write(fd, sizes, room.segment.header + 32);
+    growTo(fd, room.segment, room.offset + text.length - room.segment.offset);
     const entry = Buffer.alloc(dynamicEntrySize);
     entry.writeBigUInt64LE(DT_RUNPATH, 0);
     entry.writeBigUInt64LE(BigInt(room.address) - stringTable, 8);
@@ -62,8 +62,6 @@ export function setRunpath(path: string, runpath: string): void {
 
 function readSegments(fd: number): readonly Segment[] {
   const header = read(fd, 0, 64);
-  if (header.toString('latin1', 0, 6) !== '\x7fELF\x02\x01')
-    throw new Error('not a little-endian ELF64 file');
   const start = Number(header.readBigUInt64LE(32));
   const table = read(fd, start, header.readUInt16LE(56) * programHeaderSize);
   return Array.from({length: table.length / programHeaderSize}, (_, i) => {
@@ -79,6 +77,32 @@ function readSegments(fd: number): readonly Segment[] {
   });
 }
 
+/** Lets a segment end no earlier than `size` bytes after its beginning. */
+function growTo(fd: number, {header, fileSize, memorySize}: Segment, size: number): void {
+  if (size <= fileSize) return;
+  const sizes = Buffer.alloc(16);
+  sizes.writeBigUInt64LE(BigInt(size), 0);
+  sizes.writeBigUInt64LE(BigInt(memorySize + size - fileSize), 8);
+  write(fd, sizes, header + 32);
+}
+
+interface Section {
+  readonly type: number;
+  readonly offset: number;
+  readonly fileSize: number;
+}
+
+function readSections(fd: number): readonly Section[] {
+  const header = read(fd, 0, 64);
+  const table = read(fd, Number(header.readBigUInt64LE(40)), header.readUInt16LE(60) * sectionHeaderSize);
+  return Array.from({length: table.length / sectionHeaderSize}, (_, i) => {
+    const at = i * sectionHeaderSize;
+    const type = table.readUInt32LE(at + 4);
+    const fileSize = type === SHT_NOBITS ? 0 : Number(table.readBigUInt64LE(at + 32));
+    return {type, offset: Number(table.readBigUInt64LE(at + 24)), fileSize};
+  });
+}
+
 interface DynamicEntry {
   readonly tag: bigint;
   readonly value: bigint;
@@ -89,12 +113,9 @@ function readDynamicSection(fd: number): {
   readonly offset: number;
   readonly entries: readonly DynamicEntry[];
 } {
-  const header = read(fd, 0, 64);
-  const sections = read(fd, Number(header.readBigUInt64LE(40)), header.readUInt16LE(60) * sectionHeaderSize);
-  for (let at = 0; at < sections.length; at += sectionHeaderSize) {
-    if (sections.readUInt32LE(at + 4) !== SHT_DYNAMIC) continue;
-    const offset = Number(sections.readBigUInt64LE(at + 24));
-    const table = read(fd, offset, Number(sections.readBigUInt64LE(at + 32)));
+  for (const {type, offset, fileSize} of readSections(fd)) {
+    if (type !== SHT_DYNAMIC) continue;
+    const table = read(fd, offset, fileSize);
     const entries = Array.from({length: table.length / dynamicEntrySize}, (_, i) => ({
       tag: table.readBigUInt64LE(i * dynamicEntrySize),
       value: table.readBigUInt64LE(i * dynamicEntrySize + 8),
@@ -110,31 +131,31 @@ interface Room {
   readonly address: number;
 }
 
-/** Zero bytes behind a segment that are mapped with its last page and belong to no other segment. */
-function findRoom({
-  fd,
-  segments,
-  length,
-  above,
-}: {
-  fd: number;
-  segments: readonly Segment[];
-  length: number;
-  above: number;
-}): Room | undefined {
-  const loads = segments.filter(({type}) => type === PT_LOAD);
-  for (const segment of loads) {
-    const offset = segment.offset + segment.fileSize;
-    const address = segment.address + segment.fileSize;
-    const pageEnd = Math.ceil(offset / pageSize) * pageSize;
-    const isFree =
-      segment.fileSize === segment.memorySize &&
-      address >= above &&
-      offset + length <= pageEnd &&
-      offset + length <= fstatSync(fd).size &&
-      !segments.some((other) => other.offset >= offset && other.offset < offset + length) &&
-      read(fd, offset, length).every((byte) => byte === 0);
-    if (isFree) return {segment, offset, address};
+/**
+ * Zero bytes that are mapped and belong to nothing: the unused end of a segment (postject fills its own up to a page), or
+ * what lies behind a segment in its last page.
+ */
+function findRoom(
+  fd: number,
+  {length, above}: {readonly length: number; readonly above: number},
+): Room | undefined {
+  const segments = readSegments(fd);
+  const taken = [...segments.filter(({type}) => type !== PT_LOAD), ...readSections(fd)];
+  const fileEnd = fstatSync(fd).size;
+  for (const segment of segments.filter(({type}) => type === PT_LOAD)) {
+    const end = segment.offset + segment.fileSize;
+    const pageEnd = Math.ceil(end / pageSize) * pageSize;
+    const behind =
+      segment.fileSize === segment.memorySize && end + length <= Math.min(pageEnd, fileEnd) ? [end] : [];
+    for (const offset of [end - length, ...behind]) {
+      const address = segment.address + offset - segment.offset;
+      const isTaken = [...taken, ...segments.filter((each) => each !== segment)].some(
+        (other) =>
+          other.fileSize > 0 && other.offset < offset + length && other.offset + other.fileSize > offset,
+      );
+      if (isTaken || address < above || !read(fd, offset, length).every((byte) => byte === 0)) continue;
+      return {segment, offset, address};
+    }
   }
   return undefined;
 }

@@ -29,5 +29,5 @@ test('what is no ELF file is refused', (t) => {
   t.teardown(() => rmSync(folder, {recursive: true, force: true}));
   const file = join(folder, 'text');
   copyFileSync(new URL(import.meta.url), file);
-  t.throws(() => setRunpath(file, '$ORIGIN'), {message: /not a little-endian ELF64 file/});
+  t.throws(() => setRunpath(file, '$ORIGIN'), {message: /is not a little-endian ELF64 file/});
 });
