@@ -1,4 +1,4 @@
-import {mkdirSync, rmSync} from 'node:fs';
+import {chmodSync, mkdirSync, rmSync} from 'node:fs';
 import {isAbsolute, join, resolve} from 'node:path';
 import {parseArgs} from 'node:util';
 import {type Command, type Context, UsageError} from './command.ts';
@@ -45,7 +45,7 @@ has answered.`,
     await refuseUnfitHost(context, options);
 
     const layout = layoutOf(options.binDir);
-    mkdirSync(layout.home, {recursive: true, mode: 0o755});
+    makeFolders(layout);
     using _lock = lockInstallation(layout);
     const before = findInstalled(layout);
     try {
@@ -68,6 +68,13 @@ has answered.`,
     return 0;
   },
 };
+
+/** Open to all whatever the umask: runtimes of other users execute what is in there. */
+function makeFolders({binDir, home}: Layout): void {
+  for (const folder of [binDir, home]) {
+    if (mkdirSync(folder, {recursive: true}) !== undefined) chmodSync(folder, 0o755);
+  }
+}
 
 function parseOptions(args: readonly string[]): Options {
   const {values} = parseArgs({

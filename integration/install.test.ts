@@ -257,6 +257,17 @@ test("from a container, it is the host's C library that counts", async (t) => {
   t.notRegex(stdout, /C library/);
 });
 
+test('whatever the umask, other users can execute the plugins', async (t) => {
+  const {binDir} = makePlace(t);
+  const argv = ['sh', '-c', 'umask 077; exec "$@"', 'sh', weft, 'install', '--bin-dir', binDir];
+  await runCommand(argv, {env: {PATH: toolPath}, timeoutMs: 60_000});
+  for (const name of readdirSync(binDir, {recursive: true, encoding: 'utf8'})) {
+    const stat = statSync(path.join(binDir, name));
+    const needed = stat.isDirectory() || !/lock$|\.so\.|json$/.test(name) ? 0o555 : 0o444;
+    if (!name.endsWith('lock')) t.is(stat.mode & needed, needed, name);
+  }
+});
+
 test('wrong calls say what is wrong', async (t) => {
   const place = makePlace(t);
   const call = async (...args: string[]) =>
