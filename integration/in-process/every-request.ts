@@ -1,5 +1,5 @@
 import {execFileSync} from 'node:child_process';
-import {mkdirSync, readdirSync} from 'node:fs';
+import {mkdirSync, readFileSync, readdirSync} from 'node:fs';
 import {runPlugin} from '../../lib/cni/skel.ts';
 import type {Host} from '../../lib/host.ts';
 import {plugin as bridge} from '../../plugins/bridge/plugin.ts';
@@ -10,14 +10,18 @@ import {FailingKernel, type Loss} from './failing-host.ts';
 // of the verb in turn, on the real kernel, and prints one JSON line for each with what is left.
 
 const [verb, netns] = process.argv.slice(2) as ['ADD' | 'DEL', string];
-const conf = await new Response(process.stdin as unknown as ReadableStream).text();
+const conf = readFileSync(0, 'utf8');
 const dataDir = (JSON.parse(conf) as {ipam: {dataDir: string}}).ipam.dataDir;
 
 async function run(command: string, host: Host): Promise<{code: number; stdout: string}> {
   let stdout = '';
   const env = {
-    ...{CNI_COMMAND: command, CNI_CONTAINERID: 'c', CNI_NETNS: netns, CNI_IFNAME: 'eth0'},
-    ...{CNI_PATH: '/opt/cni/bin', PATH: process.env['PATH'] ?? ''},
+    CNI_COMMAND: command,
+    CNI_CONTAINERID: 'c',
+    CNI_NETNS: netns,
+    CNI_IFNAME: 'eth0',
+    CNI_PATH: '/opt/cni/bin',
+    PATH: process.env['PATH'] ?? '',
   };
   const io = {
     env,

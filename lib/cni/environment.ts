@@ -53,7 +53,7 @@ export function parseEnvironment(env: Readonly<Record<string, string | undefined
     const isTaken = name === 'CNI_COMMAND' || takenBy.includes(command);
     return [field, isTaken ? (env[name] ?? '') : ''];
   });
-  return Object.fromEntries(entries) as unknown as Environment;
+  return Object.fromEntries(entries) as Environment;
 }
 
 /** Whether the caller says that the container's namespace may be the plugin's own. */

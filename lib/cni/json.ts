@@ -16,5 +16,5 @@ export function sortKeys(value: Json): Json {
   if (Array.isArray(value)) return value.map((element) => sortKeys(element as Json));
   if (value === null || typeof value !== 'object') return value;
   const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
-  return Object.fromEntries(entries.map(([key, member]) => [key, sortKeys(member as Json)]));
+  return Object.fromEntries(entries.map(([key, member]) => [key, sortKeys(member)]));
 }

@@ -269,7 +269,7 @@ const failures: readonly (readonly [string, unknown, string])[] = [
 
 for (const [what, error, expected] of failures) {
   test(`a plugin that fails prints ${what}`, async (t) => {
-    const {stdout, code} = await run(fakePlugin({add: () => Promise.reject(error as Error)}));
+    const {stdout, code} = await run(fakePlugin({add: () => Promise.reject(error)}));
     t.deepEqual({stdout, code}, {stdout: expected, code: 1});
   });
 }
