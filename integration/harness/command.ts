@@ -14,7 +14,7 @@ export interface CommandOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly cwd?: string;
   readonly stdin?: string;
-  /** Time until SIGTERM, and one second more until SIGKILL. 10,000 by default. */
+  /** Time until SIGTERM, and one second more until SIGKILL. 30,000 by default: the machine may be busy. */
   readonly timeoutMs?: number;
   /** Return a failed command's output instead of throwing `CommandError`. */
   readonly mayFail?: boolean;
@@ -39,7 +39,7 @@ export class CommandError extends Error {
  * ends with another code than 0, unless `mayFail`; throws Error when it cannot be started at all.
  */
 export async function runCommand(argv: readonly string[], options: CommandOptions = {}): Promise<Output> {
-  const {env = process.env, cwd, stdin = '', timeoutMs = 10_000, mayFail = false, log} = options;
+  const {env = process.env, cwd, stdin = '', timeoutMs = 30_000, mayFail = false, log} = options;
   const started = performance.now();
   log?.(`$ ${argv.join(' ')}`);
   const child = spawn(argv[0] ?? '', argv.slice(1), {env, cwd, stdio: 'pipe'});

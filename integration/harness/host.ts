@@ -80,11 +80,29 @@ trap '' INT TERM
 while :; do sleep 3600 & wait; done
 `;
 
+// ava starts all tests of a file at once; more hosts than these only make each other wait.
+const most = 3;
+let open = 0;
+const waiting: (() => void)[] = [];
+
+async function takeTurn(t: ExecutionContext): Promise<void> {
+  if (open === most) await new Promise<void>((resolve) => waiting.push(resolve));
+  else open++;
+  t.teardown(() => {
+    const next = waiting.shift();
+    if (next === undefined) open--;
+    else next();
+  });
+}
+
 /**
  * Makes a host for a test and closes it when the test ends; if the test failed, all that was run on
- * it is shown. Root only.
+ * it is shown. A file's tests have at most three hosts at once, so one test must not make more than that.
+ * Root only.
  */
 export async function makeHost(t: ExecutionContext): Promise<TestHost> {
+  // Teardowns run last to first: the host is closed before another one gets its turn.
+  await takeTurn(t);
   const lines: string[] = [];
   const host = await startHost((line) => lines.push(line));
   t.teardown(async () => {

@@ -29,41 +29,38 @@ interface NftBody {
 }
 type NftObject = Readonly<Record<string, NftBody>>;
 
+const separator = '=====';
+
 /** Lists links, addresses, routes, rules, netfilter objects, files, mounts and processes of a test host. */
 export async function takeSnapshot(host: TestHost): Promise<Snapshot> {
-  const quiet = {log: () => {}};
-  const json = async <T>(...argv: string[]) => {
-    const {stdout} = await host.run(argv, quiet);
-    return (stdout.trim() === '' ? [] : JSON.parse(stdout)) as T;
-  };
-  const links = await json<Link[]>('ip', '-j', '-d', 'link');
-  const addresses = await json<Address[]>('ip', '-j', 'address');
-  const routes = [
-    ...(await json<Route[]>('ip', '-j', '-4', 'route', 'show', 'table', 'all')),
-    ...(await json<Route[]>('ip', '-j', '-6', 'route', 'show', 'table', 'all')),
-  ];
-  const nft = await json<{nftables: NftObject[]}>('nft', '-j', 'list', 'ruleset');
-  const rest = await host.sh(listScript, quiet);
+  const {stdout} = await host.sh(listScript, {log: () => {}});
+  const [links, addresses, routes4, routes6, nft, rest = ''] = stdout.split(`${separator}\n`);
+  const decode = <T>(text = '') => (text.trim() === '' ? [] : JSON.parse(text)) as T;
   return [
-    ...links.map(
+    ...decode<Link[]>(links).map(
       (link) =>
         `link ${link.ifname} ${link.linkinfo?.info_kind ?? ''} master=${link.master ?? ''} ${link.ifalias ?? ''}`,
     ),
     // The kernel gives and takes link-local addresses and multicast routes in its own time.
-    ...addresses.flatMap(({ifname, addr_info}) =>
+    ...decode<Address[]>(addresses).flatMap(({ifname, addr_info}) =>
       addr_info
         .filter(({local}) => !local.startsWith('fe80:'))
         .map(({local, prefixlen}) => `address ${ifname} ${local}/${prefixlen}`),
     ),
-    ...routes
+    ...[...decode<Route[]>(routes4), ...decode<Route[]>(routes6)]
       .filter(({dst}) => !/^(fe80:|ff00::|multicast )/.test(dst))
       .map(({dst, gateway, dev, table}) => `route ${dst} ${gateway ?? ''} ${dev ?? ''} ${table ?? 'main'}`),
-    ...nft.nftables.flatMap(nftLines),
-    ...rest.stdout.trim().split('\n'),
-  ].sort();
+    ...decode<{nftables: NftObject[]}>(nft).nftables.flatMap(nftLines),
+    ...rest.trim().split('\n'),
+  ].toSorted();
 }
 
+// One process for all of it: tests that look after every system call take it hundreds of times.
 const listScript = `
+for list in 'ip -j -d link' 'ip -j address' 'ip -j -4 route show table all' 'ip -j -6 route show table all' 'nft -j list ruleset'; do
+  $list
+  printf '\\n${separator}\\n'
+done
 ip -4 rule | sed 's/^/rule4 /'
 ip -6 rule | sed 's/^/rule6 /'
 for family in ip ip6; do
