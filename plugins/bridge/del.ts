@@ -8,16 +8,16 @@ import {removeMasquerade} from '../../lib/nat/masquerade.ts';
 import {listAddresses} from '../../lib/netlink/route/address.ts';
 import {findLink, removeLink} from '../../lib/netlink/route/link.ts';
 import {isNetnsNotFound} from '../../lib/netns/netns.ts';
+import {findIpamType} from './ipam-type.ts';
 import {removeMacSpoofCheck} from './macspoof.ts';
 import {removePort} from './port.ts';
-import {parseTeardownConf} from './teardown-conf.ts';
 
 /**
  * Detaches the container; whatever is not there is removed already. Every step is taken, also after one that
  * failed. Addresses are released last: until then nobody else may have them.
  */
 export async function del(call: Call, host: Host): Promise<void> {
-  const conf = parseTeardownConf(call);
+  const ipamType = findIpamType(call);
   const owner: Owner = {network: call.name, containerId: call.containerId, ifName: call.ifName};
   const known = addressesOf(call);
   let found: readonly Cidr[] | undefined;
@@ -26,8 +26,8 @@ export async function del(call: Call, host: Host): Promise<void> {
       found = await removeLinks(call, host, owner, {needsAddresses: !known});
     },
     () => removeMasquerade(host, owner, {env: call.env, ips: known ?? found}),
-    () => (conf.macspoofchk ? removeMacSpoofCheck(host, owner) : undefined),
-    () => (conf.ipamType === undefined ? undefined : call.delegate(conf.ipamType, 'DEL')),
+    () => removeMacSpoofCheck(host, owner),
+    () => (ipamType === undefined ? undefined : call.delegate(ipamType, 'DEL')),
   ]);
 }
 

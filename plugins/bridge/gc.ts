@@ -5,15 +5,15 @@ import type {Call} from '../../lib/cni/plugin.ts';
 import type {Host} from '../../lib/host.ts';
 import {gcMasquerade} from '../../lib/nat/masquerade.ts';
 import {listLinks, removeLink} from '../../lib/netlink/route/link.ts';
+import {findIpamType} from './ipam-type.ts';
 import {gcMacSpoofCheck} from './macspoof.ts';
-import {parseTeardownConf} from './teardown-conf.ts';
 
 /**
  * Removes what belongs to this network and to none of the attachments that are still in use: masquerade, source
  * address filters, veth pairs, and what IPAM holds. Looks for everything, whatever the configuration says now.
  */
 export async function gc(call: Call, host: Host): Promise<void> {
-  const {ipamType} = parseTeardownConf(call);
+  const ipamType = findIpamType(call);
   const keep = validAttachments(call);
   await everyStep([
     () => removeStalePorts(host, call, new Set(keep.map((each) => ownerKey({network: call.name, ...each})))),

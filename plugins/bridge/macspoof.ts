@@ -1,4 +1,4 @@
-import {isStaleTag, ownerKey, ownerTag} from '../../lib/cni/owner.ts';
+import {isOwnTag, isStaleTag, ownerKey, ownerTag} from '../../lib/cni/owner.ts';
 import type {Owner} from '../../lib/cni/owner.ts';
 import type {Attachment} from '../../lib/cni/types.ts';
 import type {Host} from '../../lib/host.ts';
@@ -91,18 +91,27 @@ export async function ensureMacSpoofCheck(host: NatHost, owner: Owner, check: Sp
 
 async function replace(host: NatHost, owner: Owner, wanted: readonly Operation[]): Promise<void> {
   try {
-    await transact(host.nft, async () => [...(await planRemoval(host, owner)), ...wanted]);
+    await transact(host.nft, async () => [
+      ...(await planChainRemoval(host, await findChains(host, owner))),
+      ...wanted,
+    ]);
   } catch (cause) {
     throw new Error('macspoofchk', {cause});
   }
 }
 
-/** Removes the check of one attachment; one message where there is none. */
-export async function removeMacSpoofCheck(
-  host: NatHost,
-  owner: Pick<Owner, 'containerId' | 'ifName'>,
-): Promise<void> {
-  await ifPresent(() => transact(host.nft, () => planRemoval(host, owner)));
+/**
+ * Removes the check of one attachment; one datagram where there is none. The reference's names leave the network
+ * out: chains that say they belong to another one stay.
+ */
+export async function removeMacSpoofCheck(host: NatHost, owner: Owner): Promise<void> {
+  await ifPresent(() =>
+    transact(host.nft, async () => {
+      const present = await findChains(host, owner);
+      if (present.some(({comment}) => comment !== undefined && !isOwnTag(comment, owner))) return [];
+      return planChainRemoval(host, present);
+    }),
+  );
 }
 
 /** A kernel that filters no frames holds no filter to remove. */
@@ -114,26 +123,28 @@ async function ifPresent(step: () => Promise<void>): Promise<void> {
   }
 }
 
-async function planRemoval(
-  host: NatHost,
-  owner: Pick<Owner, 'containerId' | 'ifName'>,
-): Promise<Operation[]> {
-  const names = chainsOf(owner);
-  const chains = [names.chain, names.macChain];
-  const found = await Promise.all(chains.map((chain) => findChain(host.nft, {...table, chain})));
-  const present = chains.filter((_, i) => found[i]);
-  return present.length === 0 ? [] : planChainRemoval(host, present);
+/** In the order in which they can be deleted. */
+async function findChains(host: NatHost, owner: Owner) {
+  const {chain, macChain} = chainsOf(owner);
+  const found = await Promise.all(
+    [chain, macChain].map((name) => findChain(host.nft, {...table, chain: name})),
+  );
+  return found.filter((each) => each !== undefined);
 }
 
 /** `chains` in the order in which they can be deleted: none jumps to one before it. */
-async function planChainRemoval(host: NatHost, chains: readonly string[]): Promise<Operation[]> {
-  const targets = new Set(chains);
+async function planChainRemoval(
+  host: NatHost,
+  chains: readonly {readonly chain: string}[],
+): Promise<Operation[]> {
+  if (chains.length === 0) return [];
+  const targets = new Set(chains.map(({chain}) => chain));
   const rules = await listRules(host.nft, prerouting);
   return [
     ...rules
       .filter((rule) => targets.has(findTarget(rule) ?? ''))
       .map(({handle}) => deleteRule(prerouting, handle)),
-    ...chains.map((chain) => deleteChain({...table, chain})),
+    ...chains.map(({chain}) => deleteChain({...table, chain})),
   ];
 }
 
@@ -163,13 +174,13 @@ export async function gcMacSpoofCheck(
   const plan = async () => {
     const chains = await listChains(host.nft, table);
     const names = new Set(chains.map(({chain}) => chain));
-    const stale = chains
-      .filter(({chain, comment}) => chain.startsWith(prefix) && isStaleTag(comment, network, kept))
-      .map(({chain}) => chain);
+    const stale = chains.filter(
+      ({chain, comment}) => chain.startsWith(prefix) && isStaleTag(comment, network, kept),
+    );
     if (stale.length === 0) return [];
     return planChainRemoval(host, [
       ...stale,
-      ...stale.map((chain) => `${chain}-mac`).filter((chain) => names.has(chain)),
+      ...stale.map(({chain}) => ({chain: `${chain}-mac`})).filter(({chain}) => names.has(chain)),
     ]);
   };
   await ifPresent(() => transact(host.nft, plan));
