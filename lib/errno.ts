@@ -29,6 +29,7 @@ const known: Readonly<Record<number, readonly [code: string, text: string]>> = {
   34: ['ERANGE', 'numerical result out of range'],
   36: ['ENAMETOOLONG', 'file name too long'],
   40: ['ELOOP', 'too many levels of symbolic links'],
+  54: ['EXFULL', 'exchange full'],
   61: ['ENODATA', 'no data available'],
   71: ['EPROTO', 'protocol error'],
   75: ['EOVERFLOW', 'value too large for defined data type'],

@@ -55,6 +55,11 @@ export function isBusy(error: unknown): boolean {
   return hasCode(error, 'EBUSY');
 }
 
+/** There is no room for one more, as in a bridge that has all its ports. */
+export function isFull(error: unknown): boolean {
+  return hasCode(error, 'EXFULL');
+}
+
 /** The kernel has not the feature, or not the module: EOPNOTSUPP, EPROTONOSUPPORT, EAFNOSUPPORT. */
 export function isUnsupported(error: unknown): boolean {
   return hasCode(error, 'EOPNOTSUPP', 'ENOTSUPP', 'EPROTONOSUPPORT', 'EAFNOSUPPORT');

@@ -8,7 +8,8 @@ export class SysctlError extends Error {
 
   constructor(text: string, cause: unknown) {
     const errno = errnoOf(cause) ?? 0;
-    super(`${text}: ${errnoText(errno)}`, {cause});
+    // Without the cause, whose sentence this is already.
+    super(`${text}: ${errnoText(errno)}`);
     this.code = errnoCode(errno);
   }
 }

@@ -6,6 +6,9 @@ import {addLink, findLink, getLink, setLink} from '../../lib/netlink/route/link.
 import type {Link} from '../../lib/netlink/route/link.ts';
 import type {BridgeConf} from './conf.ts';
 
+/** net/bridge/br_private.h, BR_MAX_PORTS less the bridge itself. */
+export const mostPorts = 1023;
+
 /**
  * The bridge of the configuration, up; made if it is missing. A bridge that is there keeps its MTU and
  * its VLAN filtering. Several calls may race to make it.

@@ -8,7 +8,7 @@ import {addAddress, listAddresses} from '../../lib/netlink/route/address.ts';
 import type {Link} from '../../lib/netlink/route/link.ts';
 import {getLink, setLink} from '../../lib/netlink/route/link.ts';
 import {addRoute, routeScope} from '../../lib/netlink/route/route.ts';
-import {sysctl} from '../../lib/netns/sysctl.ts';
+import {isSysctlReadOnly, sysctl} from '../../lib/netns/sysctl.ts';
 import {gatewayOf} from './gateway.ts';
 import type {GatewayPlan} from './gateway.ts';
 
@@ -85,7 +85,12 @@ function setSysctls({netns}: Sandbox, name: string, {ips, enabledad}: ContainerP
         );
       }
     }
-    sysctl.write(`net/ipv6/conf/${name}/keep_addr_on_down`, '1');
+    try {
+      sysctl.write(`net/ipv6/conf/${name}/keep_addr_on_down`, '1');
+    } catch (error) {
+      // Addresses that go when somebody takes the link down are better than none.
+      if (!isSysctlReadOnly(error)) throw error;
+    }
   });
 }
 

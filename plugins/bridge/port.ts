@@ -2,11 +2,11 @@ import {allDone} from '../../lib/cni/every.ts';
 import {isOwnTag, ownerTag, shortHash} from '../../lib/cni/owner.ts';
 import type {Owner} from '../../lib/cni/owner.ts';
 import type {Host, Sandbox} from '../../lib/host.ts';
-import {isExists} from '../../lib/netlink/error.ts';
+import {isExists, isFull} from '../../lib/netlink/error.ts';
 import {setBridgePort} from '../../lib/netlink/route/bridge-port.ts';
 import {addLink, findLink, getLink, removeLink, setLink} from '../../lib/netlink/route/link.ts';
 import type {Link} from '../../lib/netlink/route/link.ts';
-import {randomMac} from './bridge.ts';
+import {mostPorts, randomMac} from './bridge.ts';
 import type {BridgeConf} from './conf.ts';
 import {setPortVlans} from './port-vlan.ts';
 
@@ -21,6 +21,7 @@ export interface Port {
 // linux/if.h, IFALIASZ, without the zero at the end.
 const aliasBytes = 255;
 const nameAttempts = 4;
+const aboutPorts = `the kernel allows ${mostPorts} ports; put further networks on bridges of their own`;
 
 /**
  * The host end's name. It follows from the owner, so that DEL finds it without a namespace. `attempt` counts
@@ -67,7 +68,8 @@ export async function addPort(
       throw existsInContainer(ifName, name);
     // The name was free: what has it now is ours, tagged or not, unless it was taken in the meantime.
     if (!isExists(error)) await removeLink(host.rt, {name}).catch(() => {});
-    throw new Error(`failed to make veth pair "${name}" of bridge "${bridge.name}"`, {cause: error});
+    const what = isFull(error) ? `bridge "${bridge.name}" is full: ${aboutPorts}` : '';
+    throw new Error(what || `failed to make veth pair "${name}" of bridge "${bridge.name}"`, {cause: error});
   }
 }
 

@@ -4,12 +4,11 @@ import type {Call} from '../../lib/cni/plugin.ts';
 import type {Host} from '../../lib/host.ts';
 import {NetlinkError, isDenied, isUnsupported} from '../../lib/netlink/error.ts';
 import {addLink, findLink, listLinks, removeLink} from '../../lib/netlink/route/link.ts';
+import {mostPorts} from './bridge.ts';
 import {parseBridgeConf} from './conf.ts';
 import type {BridgeConf} from './conf.ts';
 import {forwardingSysctl} from './forwarding.ts';
 
-// linux/net/bridge/br_private.h, BR_MAX_PORTS less the bridge itself.
-const mostPorts = 1023;
 // Above the most a bridge takes (65535): refused after the kernel has looked for the bridge's driver and our right to use it.
 const impossibleMtu = 70_000;
 const probe = 'weft-probe';
