@@ -1,7 +1,7 @@
 import {randomBytes} from 'node:crypto';
 import type {Host} from '../../lib/host.ts';
 import {macFromBytes} from '../../lib/ip/mac.ts';
-import {isExists} from '../../lib/netlink/error.ts';
+import {isExists, isUnsupported} from '../../lib/netlink/error.ts';
 import {addLink, findLink, getLink, setLink} from '../../lib/netlink/route/link.ts';
 import type {Link} from '../../lib/netlink/route/link.ts';
 import type {BridgeConf} from './conf.ts';
@@ -17,22 +17,31 @@ export async function ensureBridge(host: Host, conf: BridgeConf): Promise<Link> 
   const ref = {name: conf.bridge};
   const found = await findLink(host.rt, ref);
   const bridge = found ?? (await addBridge(host, conf));
-  if (bridge.info?.kind !== 'bridge') {
-    throw new Error(
-      `"${conf.bridge}" already exists but is not a bridge: it is ${kindOf(bridge)}; give "bridge" another name`,
-    );
-  }
-  if (conf.vlanFiltering && !bridge.info.data?.vlanFiltering) {
-    throw new Error(
-      `"${conf.bridge}" does not filter VLANs, which "vlan" and "vlanTrunk" need: it was made without them; ` +
-        `switch it on (ip link set ${conf.bridge} type bridge vlan_filtering 1) or give "bridge" another name`,
-    );
-  }
+  const obstacle = findObstacle(bridge, conf);
+  if (obstacle) throw new Error(`${obstacle.msg}; ${obstacle.remedy}`);
   const promisc = conf.promiscMode && !bridge.promisc;
   if (!bridge.up || promisc) {
     await setLink(host.rt, {ifindex: bridge.ifindex}, {up: true, ...(promisc && {promisc})});
   }
   return bridge;
+}
+
+/** Why a link that has the name of the bridge cannot be it. */
+export function findObstacle(
+  {info}: Link,
+  {bridge, vlanFiltering}: BridgeConf,
+): {readonly msg: string; readonly remedy: string} | undefined {
+  if (info?.kind !== 'bridge') {
+    return {
+      msg: `"${bridge}" already exists but is not a bridge: it is ${kindOf(info)}`,
+      remedy: 'give "bridge" another name',
+    };
+  }
+  if (!vlanFiltering || info.data?.vlanFiltering) return undefined;
+  return {
+    msg: `"${bridge}" does not filter VLANs, which "vlan" and "vlanTrunk" need: it was made without them`,
+    remedy: `switch it on (ip link set ${bridge} type bridge vlan_filtering 1) or give "bridge" another name`,
+  };
 }
 
 async function addBridge(host: Host, conf: BridgeConf): Promise<Link> {
@@ -47,7 +56,8 @@ async function addBridge(host: Host, conf: BridgeConf): Promise<Link> {
       up: true,
     });
   } catch (error) {
-    if (!isExists(error)) throw new Error(`could not add "${conf.bridge}"`, {cause: error});
+    if (!isExists(error))
+      throw new Error(`could not add "${conf.bridge}"${reasonOf(error, conf)}`, {cause: error});
   }
   try {
     host.sysctl.write(`net/ipv6/conf/${conf.bridge}/accept_ra`, '0');
@@ -57,9 +67,18 @@ async function addBridge(host: Host, conf: BridgeConf): Promise<Link> {
   return getLink(host.rt, {name: conf.bridge});
 }
 
-function kindOf(link: Link): string {
-  if (!link.info) return 'a device';
-  return `a ${link.info.kind === 'other' ? link.info.name : link.info.kind}`;
+function reasonOf(error: unknown, {vlanFiltering}: BridgeConf): string {
+  if (!isUnsupported(error)) return '';
+  if (!vlanFiltering) return ': this kernel has no bridges; load the module (modprobe bridge)';
+  return (
+    ': this kernel has no bridges, or none that filter VLANs, which "vlan" and "vlanTrunk" need; ' +
+    'load the module (modprobe bridge), or take a kernel with CONFIG_BRIDGE_VLAN_FILTERING'
+  );
+}
+
+function kindOf(info: Link['info']): string {
+  if (!info) return 'a device';
+  return `a ${info.kind === 'other' ? info.name : info.kind}`;
 }
 
 /** A random unicast address of the locally administered kind. */

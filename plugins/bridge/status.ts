@@ -4,7 +4,7 @@ import type {Call} from '../../lib/cni/plugin.ts';
 import type {Host} from '../../lib/host.ts';
 import {NetlinkError, isDenied, isUnsupported} from '../../lib/netlink/error.ts';
 import {addLink, findLink, listLinks, removeLink} from '../../lib/netlink/route/link.ts';
-import {mostPorts} from './bridge.ts';
+import {findObstacle, mostPorts} from './bridge.ts';
 import {parseBridgeConf} from './conf.ts';
 import type {BridgeConf} from './conf.ts';
 import {forwardingSysctl} from './forwarding.ts';
@@ -25,9 +25,8 @@ async function checkBridge(host: Host, conf: BridgeConf): Promise<void> {
   const bridge = await findLink(host.rt, {name: conf.bridge});
   await checkBridgeSupport(host, conf);
   if (!bridge) return;
-  if (bridge.info?.kind !== 'bridge') {
-    throw notAvailable(`"${conf.bridge}" already exists but is not a bridge`, 'give "bridge" another name');
-  }
+  const obstacle = findObstacle(bridge, conf);
+  if (obstacle) throw notAvailable(obstacle.msg, obstacle.remedy);
   const ports = await listLinks(host.rt, {master: bridge.ifindex});
   if (ports.length >= mostPorts) {
     throw notAvailable(
