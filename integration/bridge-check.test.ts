@@ -1,7 +1,6 @@
 import type {ExecutionContext} from 'ava';
 import {attach, check, type Attached} from './harness/attachment.ts';
-import {makeHostInTurn} from './harness/host-in-turn.ts';
-import type {TestHost} from './harness/host.ts';
+import {makeHost, type TestHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
 import {bridgeNetwork} from './harness/networks.ts';
 import {tryPlugin} from './harness/plugin.ts';
@@ -204,7 +203,7 @@ async function assertTold(t: ExecutionContext, host: TestHost, a: Attached, says
 
 for (const {title, conf, script, says} of tamperings)
   test(`CHECK tells that ${title}`, async (t) => {
-    const host = await makeHostInTurn(t);
+    const host = await makeHost(t);
     const a = await attach(host, 'a', bridgeNetwork({name: 'checked', cniVersion: '1.1.0', ...conf}));
     t.is((await check(host, a)).code, 0);
     await host.sh(script, {args: [a.port, a.netns]});
@@ -212,7 +211,7 @@ for (const {title, conf, script, says} of tamperings)
   });
 
 test('CHECK tells everything that is wrong at once', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const a = await attach(host, 'a', bridgeNetwork({name: 'checked', cniVersion: '1.1.0'}));
   await host.sh(
     'nft flush ruleset; echo 0 > /proc/sys/net/ipv4/ip_forward; nsenter --net=$1 ip route del default',
@@ -226,7 +225,7 @@ test('CHECK tells everything that is wrong at once', async (t) => {
 });
 
 test('CHECK needs the previous result, the right namespace and an interface of it', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const {result, ...call} = await attach(host, 'a', bridgeNetwork({name: 'checked', cniVersion: '1.1.0'}));
   const other = await host.addNetns('other');
   const says = async (changes: object, text: RegExp) => {
@@ -244,7 +243,7 @@ test('CHECK needs the previous result, the right namespace and an interface of i
 });
 
 test('CHECK tolerates what plugins after it in the chain may do', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const a = await attach(host, 'a', bridgeNetwork({name: 'checked', cniVersion: '1.1.0'}));
   await host.sh(
     `nsenter --net=$1 ip address add 10.99.0.9/32 dev eth0

@@ -1,7 +1,6 @@
 import type {ExecutionContext} from 'ava';
 import {attach, detach, fakeIpam, makePluginDir, pings, check, type Attached} from './harness/attachment.ts';
-import {makeHostInTurn} from './harness/host-in-turn.ts';
-import type {TestHost} from './harness/host.ts';
+import {makeHost, type TestHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
 import {bridgeNetwork} from './harness/networks.ts';
 import {callPlugin, tryPlugin} from './harness/plugin.ts';
@@ -24,7 +23,7 @@ async function assertLeaves(
   conf: Readonly<Record<string, unknown>>,
   leave: (host: TestHost, a: Attached) => Promise<unknown>,
 ): Promise<void> {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   // A neighbour's things must stay.
   const b = await attach(host, 'b', network());
   const before = await takeSnapshot(host);
@@ -70,7 +69,7 @@ test('DEL three times', (t) =>
   }));
 
 test('DEL of what was never added', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const call = {conf: network(), containerId: 'never', command: 'DEL'} as const;
   const netns = await host.addNetns('a');
   const before = await takeSnapshot(host);
@@ -88,7 +87,7 @@ test('DEL after the bridge is gone', (t) =>
   }));
 
 test('DEL after somebody flushed the ruleset', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const before = await takeSnapshot(host);
   const a = await attach(host, 'a', network());
   await host.run(['nft', 'flush', 'ruleset']);
@@ -120,7 +119,7 @@ for (const change of changes)
     }));
 
 test('DEL with a previous result that cannot be read warns and removes everything', (t) =>
-  assertLeaves(t, network(), async (host, {result: _, ...a}) => {
+  assertLeaves(t, network(), async (host, {result: _result, ...a}) => {
     const prevResult = {cniVersion: '0.2.0', ips: 'nonsense'};
     const {code, stderr} = await tryPlugin(host, {...a, command: 'DEL', prevResult});
     t.is(code, 0);
@@ -128,7 +127,7 @@ test('DEL with a previous result that cannot be read warns and removes everythin
   }));
 
 test('DEL goes on when IPAM fails, and reports it', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const dir = await makePluginDir(host, {
     fake: `case $CNI_COMMAND in
       ADD) echo '{"cniVersion":"1.1.0","ips":[{"address":"10.61.0.2/24"}]}' ;;
@@ -144,7 +143,7 @@ test('DEL goes on when IPAM fails, and reports it', async (t) => {
 });
 
 test('DEL with an IPAM plugin that is not there removes the rest, and reports it', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const before = await takeSnapshot(host);
   const {result, ...a} = await attach(host, 'a', network());
   const conf = {...a.conf, ipam: {type: 'gone'}};
@@ -155,9 +154,9 @@ test('DEL with an IPAM plugin that is not there removes the rest, and reports it
 });
 
 test('DEL of one interface leaves the other of the same container', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const a = await attach(host, 'a', network());
-  const {result: _, ...call} = {...a, ifName: 'net1'};
+  const {result: _result, ...call} = {...a, ifName: 'net1'};
   const second = await callPlugin(host, {...call, command: 'ADD'});
   await callPlugin(host, {...call, command: 'DEL', prevResult: second});
   t.is((await check(host, a)).code, 0);
@@ -165,7 +164,7 @@ test('DEL of one interface leaves the other of the same container', async (t) =>
 });
 
 test('DEL without namespace leaves an interface of the same name in another network', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const a = await attach(host, 'a', network());
   await callPlugin(host, {...a, conf: network({name: 'other'}), netns: '', command: 'DEL'});
   t.is((await check(host, a)).code, 0);
@@ -215,7 +214,7 @@ const failures: readonly Failure[] = [
 
 for (const {title, ipam, code, says} of failures)
   test(`a failed ADD leaves nothing: ${title}`, async (t) => {
-    const host = await makeHostInTurn(t);
+    const host = await makeHost(t);
     const dir = await makePluginDir(host, {
       empty: fakeIpam({cniVersion: '1.1.0', ips: []}),
       silent: 'exit 0',
@@ -236,7 +235,7 @@ for (const {title, ipam, code, says} of failures)
   });
 
 test('an ADD whose container is gone fails and leaves nothing', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const before = await takeSnapshot(host);
   const call = {conf: network(), netns: '/run/netns/gone', containerId: 'a'};
   const {reply} = await tryPlugin(host, {...call, command: 'ADD'});

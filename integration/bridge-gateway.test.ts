@@ -9,7 +9,7 @@ import {
   showIp,
   showLink,
 } from './harness/attachment.ts';
-import {makeHostInTurn} from './harness/host-in-turn.ts';
+import {makeHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
 import {bridgeNetwork} from './harness/networks.ts';
 import {callPlugin, tryPlugin} from './harness/plugin.ts';
@@ -28,7 +28,7 @@ function network(more: Readonly<Record<string, unknown>> = {}, ipam: Readonly<Re
 }
 
 test('an address without a gateway gets the first of its subnet, in the result too', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const ipam = {cniVersion: '1.1.0', ips: [{address: '10.7.3.9/22'}]};
   const dir = await makePluginDir(host, {fake: fakeIpam(ipam)});
   const conf = network({}, {type: 'fake'});
@@ -41,7 +41,7 @@ test('an address without a gateway gets the first of its subnet, in the result t
 });
 
 test('without isGateway the host takes no address and does not begin to forward', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   await host.sh('echo 0 > /proc/sys/net/ipv4/ip_forward');
   const a = await attach(host, 'a', network({isGateway: false}));
   const b = await attach(host, 'b', network({isGateway: false}));
@@ -52,7 +52,7 @@ test('without isGateway the host takes no address and does not begin to forward'
 });
 
 test('isGateway forwards only the families that have addresses', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const forwarding = async () =>
     (await host.sh('cd /proc/sys/net; cat ipv4/ip_forward ipv6/conf/all/forwarding')).stdout
       .split('\n')
@@ -70,7 +70,7 @@ for (const [title, routes] of [
   ['a default route with a gateway', [{dst: '0.0.0.0/0', gw: '10.61.0.1'}]],
 ] as const)
   test(`isDefaultGateway beside an IPAM with ${title} gives one default route`, async (t) => {
-    const host = await makeHostInTurn(t);
+    const host = await makeHost(t);
     const a = await attach(host, 'a', network({isGateway: false, isDefaultGateway: true}, {routes}));
     t.deepEqual(a.result.routes, [{dst: '0.0.0.0/0', gw: '10.61.0.1'}]);
     const shown = await showIp(host, ['route', 'show', 'default'], 'a');
@@ -82,7 +82,7 @@ for (const [title, routes] of [
   });
 
 test('isDefaultGateway gives each family of a dual stack network its default route', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const ranges = [[{subnet: '10.61.0.0/24'}], [{subnet: '2001:db8:61::/64'}]];
   const a = await attach(host, 'a', network({isDefaultGateway: true}, {ranges}));
   t.deepEqual(a.result.routes, [
@@ -94,14 +94,14 @@ test('isDefaultGateway gives each family of a dual stack network its default rou
 });
 
 test('an IPAM default route by another gateway is left alone by isDefaultGateway', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const routes = [{dst: '0.0.0.0/0', gw: '10.61.0.77'}];
   const a = await attach(host, 'a', network({isDefaultGateway: true}, {routes}));
   t.deepEqual(a.result.routes, routes);
 });
 
 test('two IPv4 range sets give two addresses and two gateways on the bridge', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const ranges = [[{subnet: '10.61.0.0/24'}], [{subnet: '10.62.0.0/24'}]];
   const conf = network({}, {ranges});
   const a = await attach(host, 'a', conf);
@@ -114,7 +114,7 @@ test('two IPv4 range sets give two addresses and two gateways on the bridge', as
 });
 
 test('containers of two pools of one range set find their gateways on the bridge', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const pools = [
     {subnet: '10.61.0.0/24', rangeStart: '10.61.0.9', rangeEnd: '10.61.0.9'},
     {subnet: '10.62.0.0/24', rangeStart: '10.62.0.9', rangeEnd: '10.62.0.9'},
@@ -130,7 +130,7 @@ test('containers of two pools of one range set find their gateways on the bridge
 });
 
 test('another address of the bridge is an error that names the ways out, and leaves nothing', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   await host.sh('ip link add cni0 type bridge; ip address add 10.99.0.1/16 dev cni0; ip link set cni0 up');
   const netns = await host.addNetns('a');
   const before = await takeSnapshot(host);
@@ -149,7 +149,7 @@ test('another address of the bridge is an error that names the ways out, and lea
 });
 
 test('with forceAddress another address of the bridge is replaced', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   await host.sh('ip link add cni0 type bridge; ip address add 10.99.0.1/16 dev cni0; ip link set cni0 up');
   await attach(host, 'a', network({forceAddress: true}));
   t.deepEqual(await listAddresses(host, 'cni0'), ['10.61.0.1/24']);
@@ -157,7 +157,7 @@ test('with forceAddress another address of the bridge is replaced', async (t) =>
 });
 
 test('the same address with another prefix is in the way', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   await host.sh('ip link add cni0 type bridge; ip address add 10.61.0.1/16 dev cni0; ip link set cni0 up');
   const netns = await host.addNetns('a');
   const call = {netns, containerId: 'a', command: 'ADD'} as const;
@@ -171,7 +171,7 @@ test('the same address with another prefix is in the way', async (t) => {
 });
 
 test('IPv6: other subnets of the bridge stay, an overlapping one is in the way', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   await host.sh(
     `ip link add cni0 type bridge
     ip link set cni0 up
@@ -187,7 +187,7 @@ test('IPv6: other subnets of the bridge stay, an overlapping one is in the way',
 });
 
 test("a device of another kind under the bridge's name is refused and left alone", async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   await host.sh('ip link add cni0 type veth peer name other');
   const before = await takeSnapshot(host);
   const call = {conf: network(), netns: await host.addNetns('a'), containerId: 'a'};
@@ -200,7 +200,7 @@ test("a device of another kind under the bridge's name is refused and left alone
 });
 
 test('an existing bridge that is down is brought up, and keeps its MTU', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   await host.sh('ip link add cni0 mtu 1450 type bridge');
   const a = await attach(host, 'a', network({mtu: 1400}));
   const bridge = await showLink(host, 'cni0');
@@ -211,7 +211,7 @@ test('an existing bridge that is down is brought up, and keeps its MTU', async (
 });
 
 test('the addresses of IPAM that the container already has are an error that takes everything back', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const netns = await host.addNetns('a');
   const before = await takeSnapshot(host);
   const conf = network({}, {type: 'fake'});

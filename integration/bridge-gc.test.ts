@@ -1,5 +1,5 @@
 import {attach, check, detach, makeOutside, pings} from './harness/attachment.ts';
-import {makeHostInTurn} from './harness/host-in-turn.ts';
+import {makeHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
 import {bridgeNetwork} from './harness/networks.ts';
 import {callPlugin, tryPlugin} from './harness/plugin.ts';
@@ -15,7 +15,7 @@ const attachment = (containerID: string, ifname = 'eth0') => ({containerID, ifna
 
 for (const backend of ['nftables', 'iptables'])
   test(`${backend}: GC removes what stale attachments have and keeps the valid ones working`, async (t) => {
-    const host = await makeHostInTurn(t);
+    const host = await makeHost(t);
     const outside = await makeOutside(host);
     const conf = network({ipMasqBackend: backend});
     const valid = await attach(host, 'valid', conf);
@@ -52,7 +52,7 @@ const otherIpam = {
 };
 
 test('GC with an empty list removes all attachments of this network and none of another', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   // Same container ids and interfaces, and a name that begins as ours does.
   const conf = network({name: 'collected2', bridge: 'cni1', ipam: otherIpam});
   const other = await attach(host, 'same', conf, {ifName: 'net1'});
@@ -65,7 +65,7 @@ test('GC with an empty list removes all attachments of this network and none of 
 });
 
 test('GC removes things of keys that were switched off since', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const before = await takeSnapshot(host);
   await attach(host, 'a', network());
   await callPlugin(host, {
@@ -77,7 +77,7 @@ test('GC removes things of keys that were switched off since', async (t) => {
 });
 
 test('GC without a list of attachments is error 7 and removes nothing', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const a = await attach(host, 'a', network());
   const {code, reply} = await tryPlugin(host, {conf: network(), command: 'GC'});
   t.is(code, 1);
@@ -87,7 +87,7 @@ test('GC without a list of attachments is error 7 and removes nothing', async (t
 });
 
 test('GC of layer 2 removes the veth pair', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const conf = {cniVersion: '1.1.0', name: 'l2', type: 'bridge'};
   const before = await takeSnapshot(host);
   await attach(host, 'a', conf);
@@ -96,7 +96,7 @@ test('GC of layer 2 removes the veth pair', async (t) => {
 });
 
 test('GC on a host where nothing was ever attached succeeds', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const before = await takeSnapshot(host);
   const {code, stdout} = await tryPlugin(host, {conf: network(), command: 'GC', attachments: []});
   t.is(code, 0, stdout);
@@ -105,7 +105,7 @@ test('GC on a host where nothing was ever attached succeeds', async (t) => {
 });
 
 test('GC goes on when IPAM is not there, and reports it', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const before = await takeSnapshot(host);
   await attach(host, 'a', network());
   const conf = network({ipam: {type: 'gone'}});
@@ -116,7 +116,7 @@ test('GC goes on when IPAM is not there, and reports it', async (t) => {
 });
 
 test('GC leaves links alone that are not ours, whatever their alias', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   await host.sh(
     `ip link add mine type veth peer name other
     ip link set mine alias 'net: collected, if: eth0, id: a'

@@ -9,8 +9,7 @@ import {
   showIp,
   type Attached,
 } from './harness/attachment.ts';
-import {makeHostInTurn} from './harness/host-in-turn.ts';
-import type {TestHost} from './harness/host.ts';
+import {makeHost, type TestHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
 import {bridgeNetwork} from './harness/networks.ts';
 import {assertNothingLeft, staysByDesign, takeSnapshot} from './harness/snapshot.ts';
@@ -78,7 +77,7 @@ async function assertConfigured(t: ExecutionContext, host: TestHost, a: Attached
 
 for (const stack of stacks)
   test(`${stack.title}: containers reach each other, the host, and through masquerade the outside`, async (t) => {
-    const host = await makeHostInTurn(t);
+    const host = await makeHost(t);
     const before = await takeSnapshot(host);
     const outside = await makeOutside(host);
     const conf = bridgeNetwork({
@@ -114,7 +113,7 @@ for (const stack of stacks)
   });
 
 test('the own subnet and exemptDestinations see the address of the container itself', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const outside = await makeOutside(host);
   // A second address of the neighbour, which is exempt, beside the one that is not.
   await host.run(host.inNetns('outside', ['ip', 'address', 'add', '198.51.100.9/32', 'dev', 'lo']));
@@ -153,7 +152,7 @@ table inet watch {
 `;
 
 test("ipMasqBackend iptables makes the reference's rules, which masquerade, are checked and removed", async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const outside = await makeOutside(host);
   const before = await takeSnapshot(host);
   const conf = bridgeNetwork({name: 'mynet', cniVersion: '1.1.0', ipMasqBackend: 'iptables'});
@@ -193,7 +192,7 @@ test("ipMasqBackend iptables makes the reference's rules, which masquerade, are 
 });
 
 test('routes of IPAM are made with their mtu, advmss, priority, table and scope', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const routes = [
     {dst: '198.51.100.0/24', gw: '10.61.0.1', mtu: 1300, advmss: 1200, priority: 50},
     {dst: '203.0.113.0/24', table: 1000, scope: 253},

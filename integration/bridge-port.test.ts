@@ -8,7 +8,7 @@ import {
   showIp,
   showLink,
 } from './harness/attachment.ts';
-import {makeHostInTurn} from './harness/host-in-turn.ts';
+import {makeHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
 import {bridgeNetwork} from './harness/networks.ts';
 import {callPlugin, tryPlugin} from './harness/plugin.ts';
@@ -34,7 +34,7 @@ function layer2(more: Readonly<Record<string, unknown>> = {}) {
 }
 
 test('layer 2: a container that is up on the bridge and nothing else', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const before = await takeSnapshot(host);
   const a = await attach(host, 'a', layer2());
   const bridge = await showLink(host, 'cni0');
@@ -61,7 +61,7 @@ test('layer 2: a container that is up on the bridge and nothing else', async (t)
 });
 
 test('layer 2: containers that take addresses themselves reach each other', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   for (const [name, address] of [
     ['a', '10.5.0.1/24'],
     ['b', '10.5.0.2/24'],
@@ -73,7 +73,7 @@ test('layer 2: containers that take addresses themselves reach each other', asyn
 });
 
 test('disableContainerInterface leaves the link of the container down', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const a = await attach(host, 'a', layer2({disableContainerInterface: true}));
   t.false((await showLink(host, 'eth0', 'a')).flags.includes('UP'));
   t.true((await showLink(host, a.port)).flags.includes('UP'));
@@ -82,7 +82,7 @@ test('disableContainerInterface leaves the link of the container down', async (t
 });
 
 test('mtu is that of the new bridge and of both ends', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const a = await attach(host, 'a', network({mtu: 1380}));
   t.is((await showLink(host, 'cni0')).mtu, 1380);
   t.is((await showLink(host, a.port)).mtu, 1380);
@@ -99,7 +99,7 @@ test('mtu is that of the new bridge and of both ends', async (t) => {
 });
 
 test('an MTU the kernel does not take is an error that leaves nothing but the bridge', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const netns = await host.addNetns('a');
   const before = await takeSnapshot(host);
   const call = {conf: network({mtu: 20}), netns, containerId: 'a'};
@@ -110,7 +110,7 @@ test('an MTU the kernel does not take is an error that leaves nothing but the br
 });
 
 test('the MAC of each source is that of the container', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const [runtime, args, environment] = ['02:00:00:00:00:01', '02:00:00:00:00:02', '02:00:00:00:00:03'];
   const cases = [
     {
@@ -132,7 +132,7 @@ test('the MAC of each source is that of the container', async (t) => {
 });
 
 test('nobody gets to choose a MAC for us: all of them count as set, and random ones differ', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const a = await attach(host, 'a', network());
   const b = await attach(host, 'b', network());
   t.is(await macOrigin(host, 'cni0'), 3);
@@ -144,7 +144,7 @@ test('nobody gets to choose a MAC for us: all of them count as set, and random o
 });
 
 test('the MAC of the bridge stays while ports come and go', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const mac = async () => (await showLink(host, 'cni0')).address;
   const a = await attach(host, 'a', layer2());
   const first = await mac();
@@ -163,7 +163,7 @@ test('the MAC of the bridge stays while ports come and go', async (t) => {
 });
 
 test("an admin's bridge whose MAC follows its ports is pinned once it is a gateway", async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   await host.sh('ip link add cni0 type bridge; ip link set cni0 up');
   const a = await attach(host, 'a', network());
   const first = (await showLink(host, 'cni0')).address;
@@ -176,7 +176,7 @@ test("an admin's bridge whose MAC follows its ports is pinned once it is a gatew
 });
 
 test("layer 2 on an admin's bridge whose MAC follows its ports: the result says what it is, CHECK passes", async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   await host.sh('ip link add cni0 type bridge; ip link set cni0 up');
   const a = await attach(host, 'a', layer2());
   t.is(a.result.interfaces?.[0]?.mac, (await showLink(host, 'cni0')).address);
@@ -184,7 +184,7 @@ test("layer 2 on an admin's bridge whose MAC follows its ports: the result says 
 });
 
 test('hairpinMode: a container reaches itself through the bridge port', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const a = await attach(host, 'a', network({hairpinMode: true}));
   const b = await attach(host, 'b', network());
   t.true((await showLink(host, a.port)).linkinfo?.info_slave_data?.hairpin);
@@ -216,7 +216,7 @@ table netdev watch {
 `;
 
 test('promiscMode puts the bridge into promiscuous mode, an existing one too', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const a = await attach(host, 'a', network({promiscMode: true}));
   t.true((await showLink(host, 'cni0')).flags.includes('PROMISC'));
   t.is((await check(host, a)).code, 0);
@@ -230,7 +230,7 @@ test('promiscMode puts the bridge into promiscuous mode, an existing one too', a
 });
 
 test('portIsolation: isolated containers reach the gateway and the others, not each other', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const a = await attach(host, 'a', network({portIsolation: true}));
   const b = await attach(host, 'b', network({portIsolation: true}));
   const c = await attach(host, 'c', network());
@@ -245,7 +245,7 @@ test('portIsolation: isolated containers reach the gateway and the others, not e
 });
 
 test('macspoofchk drops frames whose source address is not the container’s', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const before = await takeSnapshot(host);
   const a = await attach(host, 'a', network({macspoofchk: true}));
   const b = await attach(host, 'b', network());
@@ -266,7 +266,7 @@ test('macspoofchk drops frames whose source address is not the container’s', a
 });
 
 test('macspoofchk does not disturb the ports beside it, and works without addresses', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const a = await attach(host, 'a', layer2({macspoofchk: true}));
   const b = await attach(host, 'b', layer2({macspoofchk: true}));
   await host.run(host.inNetns('a', ['ip', 'address', 'add', '10.5.0.1/24', 'dev', 'eth0']));
@@ -280,7 +280,7 @@ test('macspoofchk does not disturb the ports beside it, and works without addres
 });
 
 test('without enabledad an IPv6 address is usable at once', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   await attach(host, 'a', network());
   const [shown] = await showIp<{addr_info: {local: string; tentative?: boolean}[]}>(
     host,
@@ -293,7 +293,7 @@ test('without enabledad an IPv6 address is usable at once', async (t) => {
 });
 
 test('enabledad: ADD waits until addresses are known to be unique', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const a = await attach(host, 'a', network({enabledad: true}));
   const {stdout} = await host.run(host.inNetns('a', ['ip', '-6', 'address', 'show', 'dev', 'eth0']));
   t.notRegex(stdout, /tentative|dadfailed/);
@@ -302,7 +302,7 @@ test('enabledad: ADD waits until addresses are known to be unique', async (t) =>
 });
 
 test('enabledad: an address that a neighbour has fails the ADD and leaves nothing', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   await attach(host, 'b', layer2());
   await host.run(host.inNetns('b', ['ip', 'address', 'add', '2001:db8:61::2/64', 'dev', 'eth0', 'nodad']));
   const netns = await host.addNetns('a');
@@ -320,7 +320,7 @@ test('enabledad: an address that a neighbour has fails the ADD and leaves nothin
 });
 
 test('a container whose IPv6 is switched off gets its IPv6 address all the same', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const netns = await host.addNetns('a');
   await host.run(
     host.inNetns('a', [
@@ -334,7 +334,7 @@ test('a container whose IPv6 is switched off gets its IPv6 address all the same'
 });
 
 test('two interfaces of one container on one network', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const before = await takeSnapshot(host);
   const conf = network({ipMasq: true, macspoofchk: true});
   const a = await attach(host, 'a', conf);

@@ -1,5 +1,5 @@
 import {attach, fakeIpam, makePluginDir} from './harness/attachment.ts';
-import {makeHostInTurn} from './harness/host-in-turn.ts';
+import {makeHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
 import {bridgeNetwork} from './harness/networks.ts';
 import {tryPlugin} from './harness/plugin.ts';
@@ -10,7 +10,7 @@ const network = (more: Readonly<Record<string, unknown>> = {}) =>
   bridgeNetwork({name: 'ready', cniVersion: '1.1.0', ...more});
 
 test('STATUS is fine before the first ADD and after it, says nothing and changes nothing', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const before = await takeSnapshot(host);
   const {code, stdout, stderr} = await tryPlugin(host, {conf: network(), command: 'STATUS'});
   t.deepEqual({code, stdout, stderr}, {code: 0, stdout: '', stderr: ''});
@@ -20,13 +20,13 @@ test('STATUS is fine before the first ADD and after it, says nothing and changes
 });
 
 test('a configuration below 1.1.0 has no STATUS', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const {reply} = await tryPlugin(host, {conf: network({cniVersion: '1.0.0'}), command: 'STATUS'});
   t.like(reply, {code: 1, msg: 'config version does not allow STATUS'});
 });
 
 test('without CAP_NET_ADMIN STATUS is error 50 and names the capability', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   for (const conf of [network(), {cniVersion: '1.1.0', name: 'l2', type: 'bridge'}]) {
     const under = ['setpriv', '--bounding-set=-net_admin', '--inh-caps=-net_admin'];
     const {code, reply} = await tryPlugin(host, {conf, command: 'STATUS', under});
@@ -37,7 +37,7 @@ test('without CAP_NET_ADMIN STATUS is error 50 and names the capability', async 
 });
 
 test('with a read-only /proc/sys STATUS is error 50, unless the host forwards already', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   await host.sh(
     `echo 0 > /proc/sys/net/ipv4/ip_forward
     mount --bind /proc/sys /proc/sys
@@ -64,7 +64,7 @@ test('with a read-only /proc/sys STATUS is error 50, unless the host forwards al
 });
 
 test('a bridge with all its 1,023 ports is error 50, and an ADD says why it cannot', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   await host.sh(
     `ip link add cni0 type bridge
     for i in $(seq 1023); do echo "link add p$i master cni0 type veth peer name q$i"; done | ip -batch -`,
@@ -89,14 +89,29 @@ test('a bridge with all its 1,023 ports is error 50, and an ADD says why it cann
 });
 
 test("a device of another kind under the bridge's name is error 50", async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   await host.sh('ip link add cni0 type veth peer name other');
   const {reply} = await tryPlugin(host, {conf: network(), command: 'STATUS'});
-  t.like(reply, {code: 50, msg: '"cni0" already exists but is not a bridge'});
+  t.like(reply, {code: 50, msg: '"cni0" already exists but is not a bridge: it is a veth'});
+});
+
+test('a bridge that filters no VLANs is error 50 where the network has one', async (t) => {
+  const host = await makeHost(t);
+  await host.sh('ip link add cni0 type bridge');
+  const {reply} = await tryPlugin(host, {conf: network({vlan: 7}), command: 'STATUS'});
+  t.is(reply?.code, 50);
+  t.regex(reply?.msg ?? '', /^"cni0" does not filter VLANs/);
+  t.regex(reply?.details ?? '', /vlan_filtering 1/);
+  const call = {conf: network({vlan: 7}), netns: await host.addNetns('a'), containerId: 'a'};
+  const added = await tryPlugin(host, {...call, command: 'ADD'});
+  t.regex(
+    added.reply?.msg ?? '',
+    /^"cni0" does not filter VLANs, which "vlan" and "vlanTrunk" need.*vlan_filtering 1/,
+  );
 });
 
 test('what IPAM says of its readiness is passed on', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const dir = await makePluginDir(host, {
     away: `echo '{"code":51,"msg":"the database is away","details":"again at noon"}'; exit 1`,
     ready: fakeIpam({}),
@@ -109,14 +124,14 @@ test('what IPAM says of its readiness is passed on', async (t) => {
 });
 
 test('an IPAM plugin that is not there makes STATUS fail', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const {code, reply} = await tryPlugin(host, {conf: network({ipam: {type: 'gone'}}), command: 'STATUS'});
   t.is(code, 1);
   t.regex(reply?.msg ?? '', /^failed to find plugin "gone"/);
 });
 
 test('an invalid configuration makes STATUS fail as it would an ADD', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const {code, reply} = await tryPlugin(host, {conf: network({vlan: 5000}), command: 'STATUS'});
   t.is(code, 1);
   t.is(reply?.code, 7);

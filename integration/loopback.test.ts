@@ -1,6 +1,5 @@
 import {listAddresses, showLink} from './harness/attachment.ts';
-import {makeHostInTurn} from './harness/host-in-turn.ts';
-import type {TestHost} from './harness/host.ts';
+import {makeHost, type TestHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
 import {callPlugin, tryPlugin} from './harness/plugin.ts';
 import {assertNothingLeft, takeSnapshot} from './harness/snapshot.ts';
@@ -18,7 +17,7 @@ async function makeContainer(host: TestHost) {
 const isUp = async (host: TestHost) => (await showLink(host, 'lo', 'pod')).flags.includes('UP');
 
 test('ADD brings lo up and reports its addresses, CHECK sees it, DEL brings it down', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const call = await makeContainer(host);
   const before = await takeSnapshot(host);
   const result = await callPlugin(host, {...call, command: 'ADD'});
@@ -39,14 +38,14 @@ test('ADD brings lo up and reports its addresses, CHECK sees it, DEL brings it d
 });
 
 test('ADD twice is no error: lo is there already', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const call = await makeContainer(host);
   const first = await callPlugin(host, {...call, command: 'ADD'});
   t.deepEqual(await callPlugin(host, {...call, command: 'ADD'}), first);
 });
 
 test('CNI_IFNAME does not matter', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const call = await makeContainer(host);
   const result = await callPlugin(host, {...call, ifName: 'eth7', command: 'ADD'});
   t.is(result.interfaces?.[0]?.name, 'lo');
@@ -54,7 +53,7 @@ test('CNI_IFNAME does not matter', async (t) => {
 });
 
 test("chained, it prints the previous plugin's result unchanged", async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const call = await makeContainer(host);
   const prevResult = {
     cniVersion: '1.1.0',
@@ -69,7 +68,7 @@ test("chained, it prints the previous plugin's result unchanged", async (t) => {
 });
 
 test('CHECK says that lo is down', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const call = await makeContainer(host);
   const result = await callPlugin(host, {...call, command: 'ADD'});
   await host.run(host.inNetns('pod', ['ip', 'link', 'set', 'lo', 'down']));
@@ -81,7 +80,7 @@ test('CHECK says that lo is down', async (t) => {
 
 for (const address of ['10.9.0.1/8', '2001:db8::7/128'])
   test(`a lo with ${address} is refused`, async (t) => {
-    const host = await makeHostInTurn(t);
+    const host = await makeHost(t);
     const call = await makeContainer(host);
     await host.run(host.inNetns('pod', ['ip', 'address', 'add', address, 'dev', 'lo']));
     const {code, reply} = await tryPlugin(host, {...call, command: 'ADD'});
@@ -92,7 +91,7 @@ for (const address of ['10.9.0.1/8', '2001:db8::7/128'])
   });
 
 test('other addresses of 127.0.0.0/8 and link-local ones are fine, and the first of a family is reported', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const call = await makeContainer(host);
   // 127.0.0.1 comes from the kernel.
   await host.run(host.inNetns('pod', ['ip', 'address', 'add', '127.0.0.53/8', 'dev', 'lo']));
@@ -105,7 +104,7 @@ test('other addresses of 127.0.0.0/8 and link-local ones are fine, and the first
 });
 
 test('a namespace that is gone is an error for ADD and CHECK, none for DEL', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   const call = {conf, netns: '/run/netns/gone', containerId: 'one', ifName: 'lo'};
   for (const command of ['ADD', 'CHECK'] as const) {
     const {code, reply} = await tryPlugin(host, {...call, command});
@@ -117,7 +116,7 @@ test('a namespace that is gone is an error for ADD and CHECK, none for DEL', asy
 });
 
 test('a file that is no namespace is named', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   await host.write('/run/plain', '');
   const call = {conf, netns: '/run/plain', containerId: 'one', ifName: 'lo'};
   const {reply} = await tryPlugin(host, {...call, command: 'ADD'});
@@ -125,7 +124,7 @@ test('a file that is no namespace is named', async (t) => {
 });
 
 test('GC and STATUS succeed and print nothing', async (t) => {
-  const host = await makeHostInTurn(t);
+  const host = await makeHost(t);
   for (const command of ['GC', 'STATUS'] as const) {
     const {code, stdout} = await tryPlugin(host, {conf, command, attachments: []});
     t.is(code, 0);
