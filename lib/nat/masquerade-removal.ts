@@ -9,7 +9,8 @@ import {deleteElements, findElement, listElements} from '../netlink/nft/element.
 import type {Element} from '../netlink/nft/element.ts';
 import type {Operation} from '../netlink/nft/operation.ts';
 import type {NetfilterSocket} from '../netlink/nft/socket.ts';
-import {addressMaps, isExceptChain, table} from './masquerade-rules.ts';
+import {addressMaps, isExceptChain} from './masquerade-rules.ts';
+import {table} from './table.ts';
 
 const families: readonly Family[] = [4, 6];
 

@@ -3,14 +3,11 @@ import {familyOf} from '../ip/address.ts';
 import type {Family} from '../ip/address.ts';
 import {formatCidr, parseCidr, subnetOf} from '../ip/cidr.ts';
 import type {Cidr} from '../ip/cidr.ts';
-import {addChain} from '../netlink/nft/chain.ts';
-import type {Chain} from '../netlink/nft/chain.ts';
 import type {Operation} from '../netlink/nft/operation.ts';
-import {addRule} from '../netlink/nft/rule.ts';
-import type {Statement} from '../netlink/nft/rule.ts';
 import {ensureSet} from '../netlink/nft/set.ts';
 import {masquerade, matchAddress, verdict, verdictOfAddress} from '../netlink/nft/statement.ts';
-import {ensureTable} from '../netlink/nft/table.ts';
+import {ensureNatTable, table} from './table.ts';
+import type {RuledChain} from './table.ts';
 
 // Everything weft masquerades with. An object's name stands for its content for ever: a release that needs other rules
 // takes other names, so that processes of two releases can work on one table at the same time.
@@ -30,9 +27,6 @@ import {ensureTable} from '../netlink/nft/table.ts';
 //     }
 //   }
 
-/** The one table of weft's NAT. */
-export const table = {family: 'inet', table: 'weft'} as const;
-
 /** From an address to the chain of its exemptions. */
 export const addressMaps = {
   4: {...table, set: 'masq-addresses4', key: 'ipv4_addr', data: 'verdict'},
@@ -41,11 +35,6 @@ export const addressMaps = {
 
 /** One behind what iptables, kube-proxy and the reference use: their rules win, as they do without us. */
 const priority = 101;
-
-/** A chain and all of its rules. */
-export interface RuledChain extends Chain {
-  readonly rules: readonly (readonly Statement[])[];
-}
 
 /** Where packets come in. */
 export const baseChain: RuledChain = {
@@ -88,18 +77,5 @@ export function isExceptChain(name: string): boolean {
 
 /** The table and its maps, unless they are there. */
 export function tableOperations(): Operation[] {
-  return [
-    ensureTable({...table, comment: 'NAT of containers, made by weft'}),
-    ensureSet({...addressMaps[4], id: 1}),
-    ensureSet({...addressMaps[6], id: 2}),
-  ];
-}
-
-/**
- * A chain with its rules, which must not be there yet: rules cannot be added "unless they are there", but a
- * chain can, and in the same transaction.
- */
-export function chainOperations({rules, ...made}: RuledChain): Operation[] {
-  const {family, table, chain} = made;
-  return [addChain(made), ...rules.map((statements) => addRule({family, table, chain, statements}))];
+  return [ensureNatTable(), ensureSet({...addressMaps[4], id: 1}), ensureSet({...addressMaps[6], id: 2})];
 }

@@ -14,9 +14,24 @@ import {match} from './expr/match.ts';
 import {meta} from './expr/meta.ts';
 import {nat} from './expr/nat.ts';
 import {payload} from './expr/payload.ts';
+import {range} from './expr/range.ts';
 
 /** Attributes of every expression, by the name the kernel knows it by. */
-const tables = {bitwise, cmp, counter, ct, fib, immediate, lookup, masq, match, meta, nat, payload} as const;
+const tables = {
+  bitwise,
+  cmp,
+  counter,
+  ct,
+  fib,
+  immediate,
+  lookup,
+  masq,
+  match,
+  meta,
+  nat,
+  payload,
+  range,
+} as const;
 
 type Tables = typeof tables;
 type Name = keyof Tables;

@@ -4,6 +4,8 @@ import {formatCidr, subnetOf} from '../../ip/cidr.ts';
 import type {Cidr} from '../../ip/cidr.ts';
 import {macBytes} from '../../ip/mac.ts';
 import {cmpOps} from './expr/cmp.ts';
+import {ctKeys, ctStatuses} from './expr/ct.ts';
+import {fibFlags, fibResults} from './expr/fib.ts';
 import {metaKeys} from './expr/meta.ts';
 import {payloadBases} from './expr/payload.ts';
 import {register, verdictRegister} from './expression.ts';
@@ -72,6 +74,67 @@ export function matchInputInterface(name: string): Statement {
   };
 }
 
+/** `iifname @names`: the interface is in a set of names. */
+export function matchInputInterfaceSet(set: SetRef): Statement {
+  return {
+    text: `iifname @${set.set}`,
+    expressions: [
+      {name: 'meta', data: {key: metaKeys.iifname, dreg: register}},
+      {name: 'lookup', data: {set: set.set, sreg: register}},
+    ],
+  };
+}
+
+// linux/rtnetlink.h, RTN_LOCAL
+const localType = 2;
+
+/** `fib daddr type local`: the destination is an address of this host. */
+export function matchLocalDestination(): Statement {
+  return {
+    text: 'fib daddr type local',
+    expressions: [
+      {name: 'fib', data: {flags: fibFlags.daddr, result: fibResults.addressType, dreg: register}},
+      equals(hostOrder(localType)),
+    ],
+  };
+}
+
+/** `ct status dnat`: the destination of the connection was changed. */
+export function matchChangedDestination(): Statement {
+  return {
+    text: 'ct status dnat',
+    expressions: [
+      {name: 'ct', data: {key: ctKeys.status, dreg: register}},
+      maskWith(hostOrder(ctStatuses.dnat), hostOrder(0)),
+      {name: 'cmp', data: {sreg: register, op: cmpOps.neq, value: {value: hostOrder(0)}}},
+    ],
+  };
+}
+
+/** `meta mark & 0x2000 == 0x2000`: the bit of the packet's mark is set. */
+export function matchMarkBit(bit: number): Statement {
+  return {
+    text: `meta mark & ${hex(bit)} == ${hex(bit)}`,
+    expressions: [
+      {name: 'meta', data: {key: metaKeys.mark, dreg: register}},
+      maskWith(hostOrder(bit), hostOrder(0)),
+      equals(hostOrder(bit)),
+    ],
+  };
+}
+
+/** `meta mark set meta mark | 0x2000`. */
+export function setMarkBit(bit: number): Statement {
+  return {
+    text: `meta mark set meta mark | ${hex(bit)}`,
+    expressions: [
+      {name: 'meta', data: {key: metaKeys.mark, dreg: register}},
+      maskWith(hostOrder(~bit >>> 0), hostOrder(bit)),
+      {name: 'meta', data: {key: metaKeys.mark, sreg: register}},
+    ],
+  };
+}
+
 /** `ether saddr aa:bb:cc:dd:ee:ff`, in a table of family bridge. */
 export function matchSourceMac(mac: string): Statement {
   return {
@@ -114,8 +177,22 @@ function equals(value: Uint8Array): Expression {
 function maskTo(prefix: number, length: number): Expression {
   const mask = Buffer.alloc(length);
   for (let bit = 0; bit < prefix; bit++) mask[bit >> 3]! |= 0x80 >> (bit & 7);
+  return maskWith(mask, Buffer.alloc(length));
+}
+
+function maskWith(mask: Uint8Array, xor: Uint8Array): Expression {
   return {
     name: 'bitwise',
-    data: {sreg: register, dreg: register, length, mask: {value: mask}, xor: {value: Buffer.alloc(length)}},
+    data: {sreg: register, dreg: register, length: mask.length, mask: {value: mask}, xor: {value: xor}},
   };
+}
+
+function hostOrder(value: number): Uint8Array {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value);
+  return bytes;
+}
+
+function hex(value: number): string {
+  return `0x${value.toString(16).padStart(8, '0')}`;
 }

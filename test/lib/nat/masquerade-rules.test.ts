@@ -1,11 +1,7 @@
 import test from 'ava';
 import {parseCidr} from '../../../lib/ip/cidr.ts';
-import {
-  baseChain,
-  chainOperations,
-  planExceptChain,
-  tableOperations,
-} from '../../../lib/nat/masquerade-rules.ts';
+import {baseChain, planExceptChain, tableOperations} from '../../../lib/nat/masquerade-rules.ts';
+import {chainOperations} from '../../../lib/nat/table.ts';
 import {formatOperations} from '../../../lib/netlink/nft/operation.ts';
 
 const cidrs = (...texts: string[]) => texts.map((text) => parseCidr(text)!);

@@ -6,4 +6,4 @@ import {dataAttrs} from '../verdict.ts';
 export const cmp = attrs({sreg: [1, u32be], op: [2, u32be], value: [3, dataAttrs]});
 
 /** enum nft_cmp_ops. */
-export const cmpOps = {eq: 0, neq: 1} as const;
+export const cmpOps = {eq: 0, neq: 1, lte: 3, gte: 5} as const;

@@ -1,0 +1,216 @@
+import {bitsOf, familyOf, formatIp, ipBytes} from '../../ip/address.ts';
+import type {Ip} from '../../ip/address.ts';
+import {formatCidr, subnetOf} from '../../ip/cidr.ts';
+import type {Cidr} from '../../ip/cidr.ts';
+import {macBytes} from '../../ip/mac.ts';
+import {cmpOps} from './expr/cmp.ts';
+import {ctKeys, ctStates} from './expr/ct.ts';
+import {metaKeys} from './expr/meta.ts';
+import {payloadBases} from './expr/payload.ts';
+import {rangeOps} from './expr/range.ts';
+import {register} from './expression.ts';
+import type {Expression} from './expression.ts';
+import {families} from './operation.ts';
+import type {Statement} from './rule.ts';
+
+// Matches with either comparison, for conditions that people write. Tables of family inet.
+
+/** `==`, which nft leaves out, or `!=`. */
+export type Comparison = '==' | '!=';
+
+const words = {4: 'ip', 6: 'ip6'} as const;
+const addressOffsets = {4: {saddr: 12, daddr: 16}, 6: {saddr: 8, daddr: 24}} as const;
+const portOffsets = {sport: 0, dport: 2} as const;
+const macOffsets = {daddr: 0, saddr: 6} as const;
+
+/** IANA's numbers of the protocols that have ports. */
+export const portProtocols = {tcp: 6, udp: 17, sctp: 132} as const;
+export type PortProtocol = keyof typeof portProtocols;
+
+/** `ip saddr != 10.0.0.0/8`. */
+export function compareSubnet(field: 'saddr' | 'daddr', comparison: Comparison, cidr: Cidr): Statement {
+  const family = familyOf(cidr.ip);
+  const {ip, prefix} = subnetOf(cidr);
+  const bytes = bitsOf(family) / 8;
+  const mask = Buffer.alloc(bytes);
+  for (let bit = 0; bit < prefix; bit++) mask[bit >> 3]! |= 0x80 >> (bit & 7);
+  const isWhole = prefix === bytes * 8;
+  return statement(
+    `${words[family]} ${field}`,
+    comparison,
+    isWhole ? formatIp(ip) : formatCidr({ip, prefix}),
+    [
+      ...ofFamily(family),
+      loadAddress(field, ip),
+      ...(isWhole ? [] : [masked(mask)]),
+      compare(comparison, ipBytes(ip)),
+    ],
+  );
+}
+
+/** `ip saddr 10.0.0.5-10.0.0.9`; both of one family. */
+export function compareAddressRange(
+  field: 'saddr' | 'daddr',
+  comparison: Comparison,
+  {first, last}: {readonly first: Ip; readonly last: Ip},
+): Statement {
+  const family = familyOf(first);
+  return statement(`${words[family]} ${field}`, comparison, `${formatIp(first)}-${formatIp(last)}`, [
+    ...ofFamily(family),
+    loadAddress(field, first),
+    between(comparison, ipBytes(first), ipBytes(last)),
+  ]);
+}
+
+/** `iifname "eth*"`: a star at the end stands for any rest. */
+export function compareInputInterface(comparison: Comparison, name: string): Statement {
+  const isPrefix = name.endsWith('*');
+  const padded = Buffer.alloc(16);
+  padded.write(name);
+  const value = isPrefix ? Buffer.from(name.slice(0, -1)) : padded;
+  return statement('iifname', comparison, `"${name}"`, [
+    {name: 'meta', data: {key: metaKeys.iifname, dreg: register}},
+    compare(comparison, value),
+  ]);
+}
+
+// linux/if_arp.h, ARPHRD_ETHER: other links have something else in front of the network header.
+const ethernet = Uint8Array.of(1, 0);
+const metaIiftype = 8;
+
+/** `ether saddr 02:00:00:00:00:01`. */
+export function compareMac(field: 'saddr' | 'daddr', comparison: Comparison, mac: string): Statement {
+  return statement(`ether ${field}`, comparison, mac, [
+    {name: 'meta', data: {key: metaIiftype, dreg: register}},
+    compare('==', ethernet),
+    {
+      name: 'payload',
+      data: {dreg: register, base: payloadBases.link, offset: macOffsets[field], length: 6},
+    },
+    compare(comparison, macBytes(mac)),
+  ]);
+}
+
+/** `meta mark 0x1`, `ct mark & 0xff != 0x3`. */
+export function compareMark(
+  of: 'meta' | 'ct',
+  comparison: Comparison,
+  {value, mask = 0xffff_ffff}: {readonly value: number; readonly mask?: number},
+): Statement {
+  const load: Expression =
+    of === 'meta'
+      ? {name: 'meta', data: {key: metaKeys.mark, dreg: register}}
+      : {name: 'ct', data: {key: ctKeys.mark, dreg: register}};
+  if (mask === 0xffff_ffff)
+    return statement(`${of} mark`, comparison, hex(value), [load, compare(comparison, u32(value))]);
+  return {
+    // Here nft wants "==" said.
+    text: `${of} mark & ${hex(mask)} ${comparison} ${hex(value)}`,
+    expressions: [load, masked(u32(mask)), compare(comparison, u32(value))],
+  };
+}
+
+export type ConnectionState = keyof typeof ctStates;
+
+/** `ct state established,related`: any of them. */
+export function compareConnectionState(
+  comparison: Comparison,
+  states: readonly ConnectionState[],
+): Statement {
+  const bits = states.reduce((sum, state) => sum | ctStates[state], 0);
+  const list = (Object.keys(ctStates) as ConnectionState[]).filter((state) => (bits & ctStates[state]) !== 0);
+  // "Any of these bits" is: not zero.
+  const opposite = comparison === '==' ? '!=' : '==';
+  const text = list.join(',');
+  return {
+    text: comparison === '==' ? `ct state ${text}` : `ct state & (${list.join(' | ')}) == 0x0`,
+    expressions: [
+      {name: 'ct', data: {key: ctKeys.state, dreg: register}},
+      masked(u32(bits)),
+      compare(opposite, u32(0)),
+    ],
+  };
+}
+
+/** `meta l4proto udp`. */
+export function compareProtocol(comparison: Comparison, protocol: PortProtocol | number): Statement {
+  const number = typeof protocol === 'number' ? protocol : portProtocols[protocol];
+  return statement('meta l4proto', comparison, String(protocol), [
+    {name: 'meta', data: {key: metaKeys.l4proto, dreg: register}},
+    compare(comparison, Uint8Array.of(number)),
+  ]);
+}
+
+/** `tcp sport 1024-65535`; `th` is of any protocol. */
+export function comparePorts(
+  protocol: PortProtocol | 'th',
+  {field, first, last = first}: {field: 'sport' | 'dport'; first: number; last?: number},
+  comparison: Comparison,
+): Statement {
+  const value = first === last ? String(first) : `${first}-${last}`;
+  return statement(`${protocol} ${field}`, comparison, value, [
+    ...(protocol === 'th' ? [] : compareProtocol('==', protocol).expressions),
+    {
+      name: 'payload',
+      data: {dreg: register, base: payloadBases.transport, offset: portOffsets[field], length: 2},
+    },
+    first === last ? compare(comparison, u16be(first)) : between(comparison, u16be(first), u16be(last)),
+  ]);
+}
+
+function statement(
+  what: string,
+  comparison: Comparison,
+  value: string,
+  expressions: readonly Expression[],
+): Statement {
+  return {text: `${what}${comparison === '!=' ? ' !=' : ''} ${value}`, expressions};
+}
+
+function ofFamily(family: 4 | 6): Expression[] {
+  return [
+    {name: 'meta', data: {key: metaKeys.nfproto, dreg: register}},
+    compare('==', Uint8Array.of(families[words[family]])),
+  ];
+}
+
+function loadAddress(field: 'saddr' | 'daddr', like: Ip): Expression {
+  const family = familyOf(like);
+  const offset = addressOffsets[family][field];
+  return {
+    name: 'payload',
+    data: {dreg: register, base: payloadBases.network, offset, length: bitsOf(family) / 8},
+  };
+}
+
+function compare(comparison: Comparison, value: Uint8Array): Expression {
+  const op = comparison === '==' ? cmpOps.eq : cmpOps.neq;
+  return {name: 'cmp', data: {sreg: register, op, value: {value}}};
+}
+
+function between(comparison: Comparison, first: Uint8Array, last: Uint8Array): Expression {
+  const op = comparison === '==' ? rangeOps.eq : rangeOps.neq;
+  return {name: 'range', data: {sreg: register, op, from: {value: first}, to: {value: last}}};
+}
+
+function masked(mask: Uint8Array): Expression {
+  const {length} = mask;
+  const xor = {value: Buffer.alloc(length)};
+  return {name: 'bitwise', data: {sreg: register, dreg: register, length, mask: {value: mask}, xor}};
+}
+
+function u32(value: number): Uint8Array {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value);
+  return bytes;
+}
+
+function u16be(value: number): Uint8Array {
+  const bytes = Buffer.alloc(2);
+  bytes.writeUInt16BE(value);
+  return bytes;
+}
+
+function hex(value: number): string {
+  return `0x${value.toString(16).padStart(8, '0')}`;
+}
