@@ -1,5 +1,6 @@
 import type {output} from 'zod/v4/core';
 import * as z from 'zod/mini';
+import {compact} from './compact.ts';
 import {CniError, errorCodes} from './error.ts';
 import {describeFailure} from './failure.ts';
 import {cidrField, dnsField, ipField, routeField} from './fields.ts';
@@ -152,11 +153,4 @@ function read<S extends Parameters<typeof readShape>[0]>(shape: S, json: JsonObj
       error.isOwnSentence ? `${error.message} at ${error.path}` : `${error.path}: ${error.message}`,
     );
   }
-}
-
-type Compact<T> = {[K in keyof T]: Exclude<T[K], undefined>};
-
-/** Without the keys whose value is undefined. */
-function compact<T extends object>(value: T): Compact<T> {
-  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as Compact<T>;
 }

@@ -1,5 +1,6 @@
 import * as z from 'zod/mini';
 import {parseArgs} from '../../lib/cni/args.ts';
+import {compact} from '../../lib/cni/compact.ts';
 import {parseConf} from '../../lib/cni/conf.ts';
 import type {ConfCall} from '../../lib/cni/conf.ts';
 import {CniError, errorCodes} from '../../lib/cni/error.ts';
@@ -100,7 +101,7 @@ export function parseHostLocalConf(call: ConfCall & Pick<Call, 'args' | 'cniVers
     ...storeConf(call, ipam),
     sets: planSets(call, [...(runtimeConfig?.ipRanges ?? []), ...legacy, ...ipam.ranges]),
     requested: [...new Map(asked.map((ip) => [formatIp(ip), ip])).values()],
-    routes: ipam.routes.map(({gw, ...route}) => dropUndefined({...route, gw})),
+    routes: ipam.routes.map(({gw, ...route}) => compact({...route, gw})),
     resolvConf: ipam.resolvConf || undefined,
     reclaimAfterReboot: ipam.reclaimAfterReboot,
     statusFailsWhenFull: ipam.statusFailsWhenFull,
@@ -168,9 +169,4 @@ function missingIpam(): CniError {
 
 function refuse(msg: string, details: string, cause?: unknown): CniError {
   return new CniError(errorCodes.internal, msg, details, {cause});
-}
-
-/** A key that says nothing must not be there: the result prints what is there. */
-function dropUndefined<T extends object>(value: T): {[K in keyof T]: Exclude<T[K], undefined>} {
-  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as never;
 }
