@@ -14,6 +14,8 @@ export const linkRows = {
   link: [5, u32],
   // IFLA_MASTER: 0 takes the link out of its bridge.
   master: [10, u32],
+  // IFLA_TXQLEN: in packets.
+  txQueueLength: [13, u32],
   operstate: [16, u8],
   alias: [20, text],
   group: [27, u32],
@@ -29,4 +31,11 @@ export const linkRows = {
 } as const;
 
 /** IFF_* of linux/if.h. */
-export const iff = {up: 0x1, loopback: 0x8, noArp: 0x80, promisc: 0x100, lowerUp: 0x1_0000} as const;
+export const iff = {
+  up: 0x1,
+  loopback: 0x8,
+  noArp: 0x80,
+  promisc: 0x100,
+  allMulti: 0x200,
+  lowerUp: 0x1_0000,
+} as const;

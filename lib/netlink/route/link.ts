@@ -37,6 +37,10 @@ export interface Link {
   /** Asked for on this link; a sniffer or a bridge port counts in `promiscuity` instead. */
   readonly promisc: boolean;
   readonly promiscuity: number;
+  /** Takes all multicast frames; asked for on this link, as `promisc`. */
+  readonly allMulti: boolean;
+  /** How many packets may wait to be sent. */
+  readonly txQueueLength: number;
   readonly operstate: Operstate;
   /** The ifindex of the bridge it is a port of. */
   readonly master: number | undefined;
@@ -58,6 +62,8 @@ interface Settings {
   readonly mtu?: number | undefined;
   readonly up?: boolean | undefined;
   readonly promisc?: boolean | undefined;
+  readonly allMulti?: boolean | undefined;
+  readonly txQueueLength?: number | undefined;
   readonly group?: number | undefined;
   /** The ifindex of a bridge; 0 takes the link out of the one it is in. */
   readonly master?: number | undefined;
@@ -169,11 +175,11 @@ type LinkAttributes = Values<typeof linkAttributes.table>;
 function putLink(
   w: Writer,
   {ifindex = 0}: {readonly ifindex?: number | undefined},
-  {up, promisc, mac, mtu, alias, group, master, netnsFd}: Settings & {readonly alias?: string | undefined},
+  settings: Settings & {readonly alias?: string | undefined},
   more: LinkAttributes,
 ): void {
-  const change = (up === undefined ? 0 : iff.up) | (promisc === undefined ? 0 : iff.promisc);
-  const flags = (up ? iff.up : 0) | (promisc ? iff.promisc : 0);
+  const {up, promisc, allMulti, mac, mtu, alias, group, master, netnsFd, txQueueLength} = settings;
+  const {flags, change} = flagsOf({up, promisc, allMulti});
   linkMessage.put(w, {
     header: {ifindex, flags, change},
     attributes: {
@@ -183,11 +189,23 @@ function putLink(
       alias,
       group,
       master,
+      txQueueLength,
       netnsFd,
       link: more.link,
       linkInfo: more.linkInfo,
     },
   });
+}
+
+/** Which flags are to change, and to what. */
+function flagsOf(wanted: Pick<Settings, 'up' | 'promisc' | 'allMulti'>): {flags: number; change: number} {
+  let flags = 0;
+  let change = 0;
+  for (const name of ['up', 'promisc', 'allMulti'] as const) {
+    if (wanted[name] !== undefined) change |= iff[name];
+    if (wanted[name]) flags |= iff[name];
+  }
+  return {flags, change};
 }
 
 function putRef(w: Writer, ref: LinkRef, attributes: LinkAttributes = {}): void {
@@ -207,6 +225,8 @@ export function readLink({buffer, start, end}: Reply): Link {
     up: (header.flags & iff.up) !== 0,
     promisc: (header.flags & iff.promisc) !== 0,
     promiscuity: a.promiscuity ?? 0,
+    allMulti: (header.flags & iff.allMulti) !== 0,
+    txQueueLength: a.txQueueLength ?? 0,
     operstate: operstates[a.operstate ?? 0] ?? 'unknown',
     master: a.master,
     link: a.link,

@@ -25,6 +25,8 @@ test('a bridge port', async (t) => {
     mtu: 1280,
     up: true,
     promisc: true,
+    allMulti: false,
+    txQueueLength: 1000,
     alias: 'a port',
     group: 0,
     info: {kind: 'veth'},

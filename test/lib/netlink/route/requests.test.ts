@@ -71,6 +71,14 @@ const calls: Readonly<Record<string, readonly [Read, (rt: RouteSocket) => Promis
   [samples.ifb.command]: [readers.link, (rt) => addLink(rt, {name: 'ifb9', info: samples.ifb.info})],
   'ip link set dev veth0 up': [readers.link, (rt) => setLink(rt, {ifindex: veth0}, {up: true})],
   'ip link set dev veth0 promisc on': [readers.link, (rt) => setLink(rt, {ifindex: veth0}, {promisc: true})],
+  'ip link set dev veth0 allmulticast on': [
+    readers.link,
+    (rt) => setLink(rt, {ifindex: veth0}, {allMulti: true}),
+  ],
+  'ip link set dev veth0 txqueuelen 500': [
+    readers.link,
+    (rt) => setLink(rt, {ifindex: veth0}, {txQueueLength: 500}),
+  ],
   'ip link set dev veth0 mtu 1280 address 02:00:00:00:00:10 alias a port': [
     readers.link,
     (rt) => setLink(rt, {ifindex: veth0}, {mtu: 1280, mac: mac('10'), alias: 'a port'}),
