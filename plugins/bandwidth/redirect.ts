@@ -5,7 +5,13 @@ import {isExists} from '../../lib/netlink/error.ts';
 import type {Link} from '../../lib/netlink/route/link.ts';
 import {egressRedirect, stolen} from '../../lib/netlink/tc/action/mirred.ts';
 import {addFilter, listFilters} from '../../lib/netlink/tc/filter.ts';
-import {formatHandle, ingressParent, makeHandle} from '../../lib/netlink/tc/handle.ts';
+import {
+  clsactEgress,
+  clsactIngress,
+  formatHandle,
+  ingressParent,
+  makeHandle,
+} from '../../lib/netlink/tc/handle.ts';
 import {addQdisc, findQdisc, listQdiscs, removeQdisc} from '../../lib/netlink/tc/qdisc.ts';
 import {missingFeature} from './features.ts';
 import {diffFilters, listPlanned, redirectTarget} from './filters.ts';
@@ -44,7 +50,7 @@ export async function addRedirect(
   } catch (error) {
     if (isExists(error)) {
       isOurs = false;
-      throw await conflict(host, redirect, error);
+      throw await conflict(host, redirect);
     }
     throw missingFeature(error, 'ingress') ?? new Error('create ingress qdisc', {cause: error});
   }
@@ -116,19 +122,20 @@ export async function diffRedirect(host: Host, redirect: Redirect): Promise<read
   return diffFilters(planFilters(selection, 'destination'), filters, `"${port.name}"`);
 }
 
-async function conflict(host: Host, {port}: Redirect, cause: unknown): Promise<Error> {
+async function conflict(host: Host, {port}: Redirect): Promise<Error> {
   const there = (await listQdiscs(host.rt, port)).find((each) => each.parent === ingressParent);
-  const filters = there
-    ? await listFilters(host.rt, {ifindex: port.ifindex, parent: handle}).catch(() => [])
-    : [];
+  const isClsact = there?.info.kind === 'clsact';
+  const parents = isClsact ? [clsactIngress, clsactEgress] : [handle];
+  const lists = parents.map((parent) =>
+    listFilters(host.rt, {ifindex: port.ifindex, parent}).catch(() => []),
+  );
+  const filters = (await Promise.all(lists)).flat();
   const kinds = [...new Set(filters.map(({info}) => (info.kind === 'other' ? info.name : info.kind)))];
-  const place = there?.info.kind === 'clsact' ? 'clsact' : 'ingress';
   return new CniError(
     errorCodes.internal,
     `create ingress qdisc: file exists: "${port.name}" has ${there ? describe(there) : 'one'} already` +
       (kinds.length > 0 ? `, with filters (${kinds.join(', ')})` : ''),
-    `the limit of egress needs that place; if nobody needs what is there: tc qdisc del dev ${port.name} ${place}; ` +
+    `the limit of egress needs that place; if nobody needs what is there: tc qdisc del dev ${port.name} ${isClsact ? 'clsact' : 'ingress'}; ` +
       'if another tool (an eBPF network policy, say) works there: leave egressRate and egressBurst out',
-    {cause},
   );
 }

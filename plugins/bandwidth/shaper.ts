@@ -58,7 +58,7 @@ export async function ensureShaper(
     if (isExists(error)) {
       isOurs = false;
       if ((await diffShaper(host, shaper)).length === 0) return;
-      throw await conflict(host, shaper, error);
+      throw await conflict(host, shaper);
     }
     throw (
       missingFeature(error, info.kind === 'tbf' ? 'tbf' : 'htb') ?? new Error('create qdisc', {cause: error})
@@ -175,14 +175,13 @@ function diffNumber(
   ];
 }
 
-async function conflict(host: Host, {link, direction}: Shaper, cause: unknown): Promise<Error> {
+async function conflict(host: Host, {link, direction}: Shaper): Promise<Error> {
   const there = (await listQdiscs(host.rt, link)).find((each) => each.parent === root);
   return new CniError(
     errorCodes.internal,
     `create qdisc: file exists: "${link.name}" has ${there ? describe(there) : 'a qdisc'} at its root already`,
     `the limit of ${direction} needs that place; if nobody needs what is there: tc qdisc del dev ${link.name} root; ` +
       `if another tool limits this container: leave ${direction}Rate and ${direction}Burst out`,
-    {cause},
   );
 }
 

@@ -2,6 +2,9 @@
 export const root = 0xffff_ffff;
 /** Where the qdiscs `ingress` and `clsact` sit; both have the handle ffff:. */
 export const ingressParent = 0xffff_fff1;
+/** What the filters of clsact belong to, for packets that come in and that leave. */
+export const clsactIngress = 0xffff_fff2;
+export const clsactEgress = 0xffff_fff3;
 
 /** The number of a qdisc (`minor` 0) or of a class in it. */
 export function makeHandle(major: number, minor = 0): number {
