@@ -112,10 +112,18 @@ export function parseBridgeConf(call: Call): BridgeConf {
       'at most 15 bytes, without "/", ":" and white space',
     );
   }
+  const isGateway = conf.isGateway || conf.isDefaultGateway;
+  const vlanLink = `${bridge}.${vlan}`;
+  if (isGateway && vlan !== 0 && Buffer.byteLength(vlanLink) > 15) {
+    throw invalid(
+      `bridge: "${vlanLink}", the gateway's interface, is too long a name for one`,
+      `with "vlan": ${vlan} and "isGateway" the bridge's name may have ${15 - `.${vlan}`.length} bytes`,
+    );
+  }
   return {
     owner: {network: call.name, containerId: call.containerId, ifName: call.ifName},
     bridge,
-    isGateway: conf.isGateway || conf.isDefaultGateway,
+    isGateway,
     isDefaultGateway: conf.isDefaultGateway,
     forceAddress: conf.forceAddress,
     ipMasq: conf.ipMasq,
@@ -133,7 +141,7 @@ export function parseBridgeConf(call: Call): BridgeConf {
     disableContainerInterface: conf.disableContainerInterface,
     portIsolation: conf.portIsolation,
     ipamType,
-    rangeGateways: conf.isGateway || conf.isDefaultGateway ? rangeGateways(call.conf) : [],
+    rangeGateways: isGateway ? rangeGateways(call.conf) : [],
     dns: dnsOverride(conf.dns),
     mac: macOf(call, conf.runtimeConfig?.mac, conf.args?.cni?.mac),
   };

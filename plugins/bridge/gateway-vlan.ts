@@ -13,12 +13,6 @@ import {setPortVlans} from './port-vlan.ts';
  */
 export async function ensureVlanGateway(host: Host, bridge: Link, conf: BridgeConf): Promise<Link> {
   const name = `${bridge.name}.${conf.vlan}`;
-  if (Buffer.byteLength(name) > 15) {
-    throw new Error(
-      `"${name}" is too long for an interface: with "vlan" and "isGateway" the bridge's name may have ` +
-        `${15 - `.${conf.vlan}`.length} bytes`,
-    );
-  }
   try {
     const link = (await findLink(host.rt, {name})) ?? (await addGatewayLink(host, name, conf));
     if (!link.up) await setLink(host.rt, {ifindex: link.ifindex}, {up: true});

@@ -161,6 +161,23 @@ test(
 );
 for (const bridge of ['a-name-of-16-byt', 'a/b', 'a b', 'a:b', '.', '..', 'ééééé-12345é'])
   test(refuses, {bridge}, `bridge: "${bridge}" cannot be the name of an interface`, '15 bytes');
+test(
+  refuses,
+  {bridge: 'br-of-my-own', vlan: 100, isGateway: true},
+  'bridge: "br-of-my-own.100", the gateway\'s interface, is too long a name for one',
+  '11 bytes',
+);
+test(
+  accepts,
+  {bridge: 'br-of-mine', vlan: 4094, isGateway: true},
+  {
+    bridge: 'br-of-mine',
+    vlan: 4094,
+    vlanFiltering: true,
+    isGateway: true,
+  },
+);
+test(accepts, {bridge: 'br-of-my-own', vlan: 100}, {bridge: 'br-of-my-own', vlan: 100, vlanFiltering: true});
 test(refuses, {ipMasqBackend: 'ebtables'}, 'unknown ipmasq backend "ebtables"', 'iptables');
 test(
   refuses,
