@@ -6,7 +6,7 @@ import type {Operation} from '../netlink/nft/operation.ts';
 import type {NetfilterSocket} from '../netlink/nft/socket.ts';
 import {tryCommit} from '../netlink/nft/transaction.ts';
 import type {Failure} from '../netlink/nft/transaction.ts';
-import {chainOperations, table} from './table.ts';
+import {chainOperations} from './table.ts';
 import type {RuledChain} from './table.ts';
 
 /** An element, and where it belongs. */
@@ -74,7 +74,7 @@ export async function ensureEntries<E extends Entry>(nft: NetfilterSocket, wante
     ]);
     const other = failures.find(({operation}) => !expected.has(operation));
     if (other) throw other.error;
-    if (attempt === attempts) throw giveUp(failures);
+    if (attempt === attempts) throw giveUp(entries[0]!, failures);
 
     // An element has no map to be in, or no chain to lead to.
     const homeless = groups.some(({add}) => isNotFound(errors.get(add)));
@@ -140,7 +140,7 @@ function groupEntries<E extends Entry>(
   const lists: E[][] = [];
   const open = new Map<string, E[]>();
   for (const entry of entries) {
-    const kind = `${entry.map.set} ${entry.shared === true}`;
+    const kind = `${entry.map.family} ${entry.map.set} ${entry.shared === true}`;
     let list = open.get(kind);
     if (!list || list.length >= most || replaced.has(entry)) {
       lists.push((list = []));
@@ -159,12 +159,13 @@ function groupEntries<E extends Entry>(
   });
 }
 
-function giveUp(failures: readonly Failure[]): Error {
+function giveUp({map}: Entry, failures: readonly Failure[]): Error {
   const cause = failures[0]?.error;
+  const table = `${map.family} ${map.table}`;
   return new Error(
-    `table ${table.family} ${table.table} of nftables is not as weft made it, or something keeps removing it: ` +
-      `look at it with "nft list table ${table.family} ${table.table}"; ` +
-      `if it is not weft's, rename it, if it is, "nft delete table ${table.family} ${table.table}" lets weft make it anew`,
+    `table ${table} of nftables is not as weft made it, or something keeps removing it: ` +
+      `look at it with "nft list table ${table}"; ` +
+      `if it is not weft's, rename it, if it is, "nft delete table ${table}" lets weft make it anew`,
     {cause},
   );
 }

@@ -34,5 +34,6 @@ export async function checkChain(nft: NetfilterSocket, chain: RuledChain): Promi
   const same =
     found.length === chain.rules.length &&
     chain.rules.every((statements, i) => matchesRule(statements, found[i]!));
-  return same ? undefined : `chain inet weft ${chain.chain} is missing or has not the rules it should have`;
+  const name = `${chain.family} ${chain.table} ${chain.chain}`;
+  return same ? undefined : `chain ${name} is missing or has not the rules it should have`;
 }

@@ -50,6 +50,8 @@ export interface ChainInfo {
   readonly hook?: number | undefined;
   readonly priority?: number | undefined;
   readonly comment?: string | undefined;
+  /** How many rules it has, and rules and elements that lead to it. */
+  readonly use?: number | undefined;
 }
 
 /** Makes the chain unless it is there. EEXIST or EOPNOTSUPP where one of that name has another hook. */
@@ -125,6 +127,8 @@ export async function listChains(nft: NetfilterSocket, {family, table}: TableRef
   return found.filter((chain) => chain.table === table).map(infoOf);
 }
 
-function infoOf({table = '', name = '', type, hook, userdata}: ReturnType<typeof chainAttrs.get>): ChainInfo {
-  return {table, chain: name, type, hook: hook?.hook, priority: hook?.priority, comment: userdata?.comment};
+function infoOf(found: ReturnType<typeof chainAttrs.get>): ChainInfo {
+  const {table = '', name = '', type, hook, userdata, use} = found;
+  const {hook: number, priority} = hook ?? {};
+  return {table, chain: name, type, hook: number, priority, comment: userdata?.comment, use};
 }

@@ -44,12 +44,17 @@ export function addRule(rule: Rule): Operation {
   return newRule(rule, 'add', Flag.create | Flag.append);
 }
 
-/** Puts a rule in front of all others of its chain. */
-export function insertRule(rule: Rule): Operation {
-  return newRule(rule, 'insert', Flag.create);
+/** Puts a rule in front of all others of its chain, or in front of the one with handle `before`. */
+export function insertRule(rule: Rule & {readonly before?: bigint | undefined}): Operation {
+  return newRule(rule, 'insert', Flag.create, rule.before);
 }
 
-function newRule({family, table, chain, statements, comment}: Rule, verb: string, flags: number): Operation {
+function newRule(
+  {family, table, chain, statements, comment}: Rule,
+  verb: string,
+  flags: number,
+  position?: bigint,
+): Operation {
   return operation(
     {message: messages.newRule, flags, family},
     ruleAttrs,
@@ -57,11 +62,13 @@ function newRule({family, table, chain, statements, comment}: Rule, verb: string
       table,
       chain,
       expressions: statements.flatMap(({expressions}) => expressions),
+      position,
       userdata: comment === undefined ? undefined : {comment},
     },
     () => {
       const text = statements.map(({text}) => text).join(' ');
-      return `${verb} rule ${family} ${table} ${chain} ${text}${formatComment(comment)}`;
+      const place = position === undefined ? '' : ` position ${position}`;
+      return `${verb} rule ${family} ${table} ${chain}${place} ${text}${formatComment(comment)}`;
     },
   );
 }
