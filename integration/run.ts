@@ -1,5 +1,7 @@
 import {spawn} from 'node:child_process';
-import {existsSync, globSync} from 'node:fs';
+import {existsSync, globSync, mkdtempSync, rmSync} from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import {createInterface} from 'node:readline';
 import {
   findUnexpectedSkips,
@@ -16,6 +18,9 @@ import {bootSecondKernel} from './harness/second-kernel.ts';
 
 const root = process.getuid?.() === 0;
 const debian = existsSync('/usr/bin/apt-get') && existsSync('/usr/bin/dpkg-deb');
+// What tests put into the temporary directory goes with this one.
+const temporary = mkdtempSync(path.join(os.tmpdir(), 'weft-test-'));
+process.once('exit', () => rmSync(temporary, {recursive: true, force: true}));
 const tests: ReportedTest[] = [];
 const problems: string[] = [];
 
@@ -41,7 +46,7 @@ async function runAva(phase: string, files: readonly string[], ...flags: string[
   const child = spawn('ava', [...flags, ...files], {
     cwd: repository,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: {...process.env, FORCE_COLOR: '0', NO_COLOR: '1'},
+    env: {...process.env, FORCE_COLOR: '0', NO_COLOR: '1', TMPDIR: temporary},
   });
   const ended = new Promise<number | null>((resolve, reject) => {
     child.once('error', reject);

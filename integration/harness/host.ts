@@ -116,8 +116,10 @@ export async function makeHost(t: ExecutionContext): Promise<TestHost> {
 export async function startHost(log: (line: string) => void = () => {}): Promise<TestHost> {
   await ensurePackages('tools');
   const holder = spawn(
-    'unshare',
+    'setpriv',
     [
+      // Whatever ends this process ends the host: with it goes unshare, and with that what it started.
+      ['--pdeathsig', 'KILL', 'unshare'],
       ['--net', '--mount', '--uts', '--ipc', '--pid', '--fork', '--kill-child', '--mount-proc'],
       ['--propagation', 'private', '/bin/sh', '-c', setUp],
     ].flat(),

@@ -65,8 +65,9 @@ export async function bootSecondKernel({
     await writeFile(initrd, await buildInitrd(root, version, script));
     const log = path.join(work, 'console');
     const guest = spawn(
-      path.join(binOf('kernel'), 'qemu-system-x86_64'),
+      'setpriv',
       [
+        ['--pdeathsig', 'KILL', path.join(binOf('kernel'), 'qemu-system-x86_64')],
         ['-L', path.join(root, 'usr/share/seabios'), '-L', path.join(root, 'usr/share/qemu')],
         ['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', String(memoryMiB)],
         ['-nodefaults', '-display', 'none', '-no-reboot'],
