@@ -7,30 +7,37 @@ export interface CapturedMessage {
   readonly body: Buffer;
 }
 
-const lines = readFileSync(new URL('../fixtures/netlink/captures.txt', import.meta.url), 'utf8').split('\n');
-
-/** What `command` sent to the kernel (see test/fixtures/netlink/capture.sh). */
-export function sentBy(command: string): CapturedMessage {
-  return section(`> ${command}`)[0]!;
+/** What was captured of some tool. */
+export interface Captures {
+  /** What `command` sent to the kernel. */
+  sentBy(command: string): CapturedMessage;
+  /** Everything the kernel answered to `command`. */
+  answersTo(command: string): CapturedMessage[];
+  /** The commands whose requests were captured. */
+  readonly commands: readonly string[];
 }
 
-/** Everything the kernel answered to `command`. */
-export function answersTo(command: string): CapturedMessage[] {
-  return section(`< ${command}`);
+/** Reads a file of test/fixtures/netlink/ (see capture.sh there). */
+export function readCaptures(file: string): Captures {
+  const lines = readFileSync(new URL(`../fixtures/netlink/${file}`, import.meta.url), 'utf8').split('\n');
+  const section = (title: string): CapturedMessage[] => {
+    const from = lines.indexOf(title) + 1;
+    if (from === 0) throw new Error(`nothing was captured of ${title}`);
+    const messages: CapturedMessage[] = [];
+    for (let i = from; /^[0-9a-f]+$/.test(lines[i] ?? ''); i++) {
+      messages.push(...splitMessages(Buffer.from(lines[i]!, 'hex')));
+    }
+    return messages;
+  };
+  return {
+    sentBy: (command) => section(`> ${command}`)[0]!,
+    answersTo: (command) => section(`< ${command}`),
+    commands: lines.filter((line) => line.startsWith('> ')).map((line) => line.slice(2)),
+  };
 }
 
-/** The commands whose requests were captured. */
-export const capturedCommands = lines.filter((line) => line.startsWith('> ')).map((line) => line.slice(2));
-
-function section(title: string): CapturedMessage[] {
-  const from = lines.indexOf(title) + 1;
-  if (from === 0) throw new Error(`nothing was captured of ${title}`);
-  const messages: CapturedMessage[] = [];
-  for (let i = from; /^[0-9a-f]+$/.test(lines[i] ?? ''); i++) {
-    messages.push(...splitMessages(Buffer.from(lines[i]!, 'hex')));
-  }
-  return messages;
-}
+/** Of `ip` and `bridge`. */
+export const {sentBy, answersTo, commands: capturedCommands} = readCaptures('captures.txt');
 
 /** The messages of a datagram. */
 export function splitMessages(datagram: Buffer): (CapturedMessage & {readonly seq: number})[] {
