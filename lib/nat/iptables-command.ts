@@ -41,7 +41,7 @@ export async function runTool(
     throw new CniError(
       errorCodes.internal,
       `${name} is not installed`,
-      'ipMasqBackend "iptables" needs it: install the package iptables, or use "nftables"',
+      'the iptables backend needs it: install the package iptables, or choose the backend "nftables"',
     );
   }
   const child = spawn(file, [...args], {env: options.env ?? process.env, stdio: 'pipe'});

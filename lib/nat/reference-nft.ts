@@ -73,7 +73,7 @@ export async function planReferenceCollection(
   for (const family of iptablesFamilies) {
     const chains = new Set<string>();
     for (const rule of await listRules(nft, postrouting(family))) {
-      const names = parseIptablesComment(iptablesComment(rule));
+      const names = parseIptablesComment(iptablesCommentOf(rule));
       if (names?.network !== network || containers.has(names.containerId)) continue;
       const chain = iptablesChainName(network, names.containerId);
       if (findTarget(rule) !== chain) continue;
@@ -100,7 +100,7 @@ function concerns({expressions}: RuleInfo, ips: readonly Cidr[]): boolean {
 }
 
 /** The comment of an iptables rule: a match of its own, or since 1.8.10 what nft uses. */
-function iptablesComment({expressions, comment}: RuleInfo): string {
+export function iptablesCommentOf({expressions, comment}: RuleInfo): string {
   for (const expression of expressions) {
     if (expression.name !== 'match' || expression.data.name !== 'comment') continue;
     const info = Buffer.from(expression.data.info ?? []);
