@@ -1,5 +1,4 @@
-import {accessSync, constants} from 'node:fs';
-import {dirname, join} from 'node:path';
+import {join} from 'node:path';
 import {CniError, errorCodes} from '../../lib/cni/error.ts';
 import type {Call, Plugin} from '../../lib/cni/plugin.ts';
 import {validAttachments} from '../../lib/cni/attachments.ts';
@@ -7,9 +6,9 @@ import type {Result} from '../../lib/cni/types.ts';
 import {specVersions} from '../../lib/cni/versions.ts';
 import type {Host} from '../../lib/host.ts';
 import {formatIp} from '../../lib/ip/address.ts';
-import {describeErrno, isErrno} from '../../lib/store/error.ts';
 import {openReclaimer} from '../../lib/store/reclaim.ts';
 import {withStore} from '../../lib/store/store.ts';
+import {checkWritable} from '../../lib/writable.ts';
 import {addAddresses} from './add.ts';
 import {parseHostLocalConf, parseStoreConf} from './conf.ts';
 import {formatRangeSet} from './range.ts';
@@ -83,7 +82,7 @@ async function gc(call: Call): Promise<void> {
 async function status(call: Call): Promise<void> {
   const conf = parseHostLocalConf(call);
   if (conf.resolvConf !== undefined) notAvailableIf(() => readResolvConf(conf.resolvConf!));
-  notAvailableIf(() => checkWritable(join(conf.dataDir, conf.network)));
+  checkDirectory(join(conf.dataDir, conf.network));
   await withStore({...conf, create: false}, (store) => {
     for (const [i, set] of conf.sets.entries()) {
       const {used, free} = countUse(store, set);
@@ -97,20 +96,15 @@ async function status(call: Call): Promise<void> {
   });
 }
 
-/** Whether a reservation could be written: into the directory, or into the one it would be made in. */
-function checkWritable(directory: string): void {
-  for (let at = directory; ; at = dirname(at)) {
-    try {
-      return accessSync(at, constants.W_OK | constants.X_OK);
-    } catch (error) {
-      if (!isErrno(error, 'ENOENT') || at === dirname(at)) {
-        throw new CniError(
-          errorCodes.notAvailable,
-          `cannot write to ${at}: ${describeErrno(error)}`,
-          'reservations are kept there: make it writable, or set ipam.dataDir',
-        );
-      }
-    }
+function checkDirectory(directory: string): void {
+  try {
+    checkWritable(directory);
+  } catch (error) {
+    throw new CniError(
+      errorCodes.notAvailable,
+      (error as Error).message,
+      'reservations are kept there: make it writable, or set ipam.dataDir',
+    );
   }
 }
 

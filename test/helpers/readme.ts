@@ -17,8 +17,8 @@ export function exampleOf(plugin: string): Record<string, unknown> {
 /** Keys of the schema in a plugin's conf.ts that its page does not name, apart from those every plugin has. */
 export function unnamedKeys(plugin: string): string[] {
   const source = read(`plugins/${plugin}/conf.ts`);
-  const start = source.indexOf('prepareShape(');
-  const schema = source.slice(start, source.indexOf('/**', start));
+  const end = source.indexOf('/**', source.indexOf('prepareShape('));
+  const schema = source.slice(source.lastIndexOf('import '), end);
   const keys = [...schema.matchAll(/(\w+): /g)].map((match) => match[1]!);
   const everywhere = new Set(['args', 'cni', 'runtimeConfig', 'ipam', 'type']);
   const page = readmeOf(plugin);
