@@ -18,7 +18,7 @@ export function exampleOf(plugin: string): Record<string, unknown> {
 export function unnamedKeys(plugin: string): string[] {
   const source = read(`plugins/${plugin}/conf.ts`);
   const end = source.indexOf('/**', source.indexOf('prepareShape('));
-  const schema = source.slice(source.lastIndexOf('import '), end);
+  const schema = source.slice(source.lastIndexOf('import '), end).replaceAll(/\/\/.*/g, '');
   const keys = [...schema.matchAll(/(\w+): /g)].map((match) => match[1]!);
   const everywhere = new Set(['args', 'cni', 'runtimeConfig', 'ipam', 'type']);
   const page = readmeOf(plugin);
