@@ -199,6 +199,21 @@ test("a device of another kind under the bridge's name is refused and left alone
   t.is((await showLink(host, 'cni0')).linkinfo?.info_kind, 'veth');
 });
 
+test('a host that switched IPv6 off is told how to switch it on for the bridge', async (t) => {
+  const host = await makeHost(t);
+  await host.sh('for i in all default; do echo 1 > /proc/sys/net/ipv6/conf/$i/disable_ipv6; done');
+  const netns = await host.addNetns('a');
+  const before = await takeSnapshot(host);
+  const conf = network({}, {ranges: [[{subnet: '10.61.0.0/24'}], [{subnet: '2001:db8:61::/64'}]]});
+  const {code, reply} = await tryPlugin(host, {conf, netns, containerId: 'a', command: 'ADD'});
+  t.is(code, 1);
+  t.regex(
+    reply?.msg ?? '',
+    /^could not add IP address 2001:db8:61::1\/64 to "cni0" \(sysctl -w net\/ipv6\/conf\/cni0\/disable_ipv6=0\): /,
+  );
+  await assertNothingLeft(t, host, before);
+});
+
 test('an existing bridge that is down is brought up, and keeps its MTU', async (t) => {
   const host = await makeHost(t);
   await host.sh('ip link add cni0 mtu 1450 type bridge');

@@ -191,6 +191,66 @@ test("ipMasqBackend iptables makes the reference's rules, which masquerade, are 
   ]);
 });
 
+test('an address that changes hands is reached at once by neighbours who remember its last owner', async (t) => {
+  const host = await makeHost(t);
+  const one4 = {...range4[0], rangeStart: '10.61.0.9', rangeEnd: '10.61.0.9'};
+  const one6 = {...range6[0], rangeStart: '2001:db8:61::9', rangeEnd: '2001:db8:61::9'};
+  const conf = bridgeNetwork({
+    name: 'reused',
+    cniVersion: '1.1.0',
+    ipam: {type: 'host-local', ranges: [[one4], [one6]]},
+  });
+  await attach(host, 'neighbour', bridgeNetwork({name: 'neighbours', cniVersion: '1.1.0'}));
+  const reach = async () => {
+    for (const address of ['10.61.0.9', '2001:db8:61::9']) {
+      t.true(await pings(host, 'neighbour', address), address);
+      const fromHost = await host.run(['ping', '-c', '1', '-W', '2', address], {mayFail: true});
+      t.is(fromHost.code, 0, address);
+    }
+  };
+  const first = await attach(host, 'a', conf);
+  await reach();
+  await detach(host, first);
+  await attach(host, 'b', conf);
+  await reach();
+});
+
+test('IPv4 addresses have a broadcast address where the subnet has room for one', async (t) => {
+  const host = await makeHost(t);
+  const subnet = (name: string, cidr: string) =>
+    bridgeNetwork({name, bridge: name, cniVersion: '1.1.0', ipam: {type: 'host-local', subnet: cidr}});
+  for (const [name, cidr, broadcast] of [
+    ['br-24', '10.71.0.0/24', '10.71.0.255'],
+    ['br-30', '10.72.0.0/30', '10.72.0.3'],
+  ] as const) {
+    await attach(host, name, subnet(name, cidr));
+    const find = async (link: string, netns?: string) =>
+      (await showIp<{addr_info: object[]}>(host, ['-4', 'address', 'show', 'dev', link], netns))[0]
+        ?.addr_info[0];
+    t.like(await find('eth0', name), {broadcast});
+    t.like(await find(name), {broadcast});
+  }
+});
+
+test("settings of the container's interface, and no router advertisements on the host's", async (t) => {
+  const host = await makeHost(t);
+  const a = await attach(host, 'a', bridgeNetwork({name: 'settings', cniVersion: '1.1.0'}));
+  const read = async (names: readonly string[], argv: (...argv: string[]) => string[]) =>
+    (await host.run(argv('cat', ...names.map((name) => `/proc/sys/net/${name}`)))).stdout.trim().split('\n');
+  const inside = [
+    'ipv4/conf/eth0/arp_notify',
+    'ipv6/conf/eth0/accept_dad',
+    'ipv6/conf/eth0/keep_addr_on_down',
+  ];
+  t.deepEqual(await read(inside, (...argv) => host.inNetns('a', argv)), ['1', '0', '1']);
+  const outside = ['ipv6/conf/cni0/accept_ra', `ipv6/conf/${a.port}/accept_ra`];
+  t.deepEqual(await read(outside, (...argv) => argv), ['0', '0']);
+  // Addresses survive a link that goes down for a moment.
+  await host.run(host.inNetns('a', ['ip', 'link', 'set', 'eth0', 'down']));
+  await host.run(host.inNetns('a', ['ip', 'link', 'set', 'eth0', 'up']));
+  t.deepEqual(await listAddresses(host, 'eth0', 'a'), ['10.61.0.2/24', '2001:db8:61::2/64']);
+});
+
 test('routes of IPAM are made with their mtu, advmss, priority, table and scope', async (t) => {
   const host = await makeHost(t);
   const routes = [

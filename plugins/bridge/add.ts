@@ -9,7 +9,7 @@ import type {Link} from '../../lib/netlink/route/link.ts';
 import {ensureBridge} from './bridge.ts';
 import type {BridgeConf} from './conf.ts';
 import {parseBridgeConf} from './conf.ts';
-import {configureContainer} from './container.ts';
+import {announce, configureContainer} from './container.ts';
 import {ensureForwarding} from './forwarding.ts';
 import {ensureGatewayAddresses} from './gateway-address.ts';
 import {ensureVlanGateway} from './gateway-vlan.ts';
@@ -53,6 +53,7 @@ export async function add(call: Call, host: Host): Promise<Result> {
   const attaching = {call, host, conf, sandbox, bridge, port, undo};
   const layer3 = conf.ipamType === undefined ? await connect(attaching) : await address(attaching, later);
   const hostLink = conf.disableContainerInterface ? port.host : await waitForPortUp(host, port.host);
+  if (layer3.ips.length > 0) await announce(sandbox, port.container);
   // A bridge that somebody else made may have taken the port's address.
   const {mac} = await getLink(host.rt, {ifindex: bridge.ifindex});
   undo.move();

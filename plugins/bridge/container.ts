@@ -17,10 +17,7 @@ export interface ContainerPlan extends Pick<GatewayPlan, 'ips' | 'routes'> {
   readonly enabledad: boolean;
 }
 
-/**
- * Gives the container's interface its addresses and routes and brings it up. Addresses come first:
- * with `arp_notify` the kernel announces those that are there when the link comes up.
- */
+/** Gives the container's interface its addresses and routes and brings it up. */
 export async function configureContainer(sandbox: Sandbox, link: Link, plan: ContainerPlan): Promise<void> {
   setSysctls(sandbox, link.name, plan);
   const {ifindex} = link;
@@ -58,6 +55,15 @@ function addOne(sandbox: Sandbox, link: Link, route: Route, {ips}: ContainerPlan
   return addRoute(sandbox.rt, spec, {mode: 'prepend'}).catch(failed(`failed to add route '${text}'`));
 }
 
+/**
+ * Tells the neighbours whose addresses these are now: those who remember the container that had them before would
+ * send to nobody for up to a minute. The kernel does it with `arp_notify` and `ndisc_notify` when the link comes up, but
+ * the bridge drops what comes before its port forwards; and again when the hardware address is set, to whatever it is.
+ */
+export async function announce(sandbox: Sandbox, {ifindex, mac}: Link): Promise<void> {
+  await setLink(sandbox.rt, {ifindex}, {mac});
+}
+
 /** IPAM and isDefaultGateway may name the same route; the kernel refuses the second. */
 function distinct(routes: readonly Route[]): readonly Route[] {
   const key = ({dst, gw, priority, table}: Route) =>
@@ -70,6 +76,7 @@ function setSysctls({netns}: Sandbox, name: string, {ips, enabledad}: ContainerP
   const hasIpv6 = ips.some(({address}) => familyOf(address.ip) === 6);
   netns.run(() => {
     attempt(() => sysctl.write(`net/ipv4/conf/${name}/arp_notify`, '1'));
+    attempt(() => sysctl.write(`net/ipv6/conf/${name}/ndisc_notify`, '1'));
     const dad = enabledad ? {enhanced_dad: '1', accept_dad: '1'} : {accept_dad: '0'};
     for (const [key, value] of Object.entries(dad)) {
       attempt(() => sysctl.write(`net/ipv6/conf/${name}/${key}`, value));

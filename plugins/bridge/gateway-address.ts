@@ -3,7 +3,7 @@ import type {Host} from '../../lib/host.ts';
 import {familyOf} from '../../lib/ip/address.ts';
 import {formatCidr, sameCidr} from '../../lib/ip/cidr.ts';
 import type {Cidr} from '../../lib/ip/cidr.ts';
-import {isExists} from '../../lib/netlink/error.ts';
+import {isDenied, isExists} from '../../lib/netlink/error.ts';
 import {addAddress, listAddresses, removeAddress} from '../../lib/netlink/route/address.ts';
 import {setLink} from '../../lib/netlink/route/link.ts';
 import type {Link} from '../../lib/netlink/route/link.ts';
@@ -68,7 +68,9 @@ async function addOne(host: Host, {ifindex, name}: Link, cidr: Cidr): Promise<vo
     await addAddress(host.rt, {...cidr, ifindex, noDad: familyOf(cidr.ip) === 6});
   } catch (cause) {
     // Another ADD was quicker.
-    if (!isExists(cause))
-      throw new Error(`could not add IP address ${formatCidr(cidr)} to "${name}"`, {cause});
+    if (isExists(cause)) return;
+    const remedy =
+      familyOf(cidr.ip) === 6 && isDenied(cause) ? ` (sysctl -w net/ipv6/conf/${name}/disable_ipv6=0)` : '';
+    throw new Error(`could not add IP address ${formatCidr(cidr)} to "${name}"${remedy}`, {cause});
   }
 }
