@@ -142,10 +142,10 @@ test('GC removes the devices of containers that are gone, and no others', async 
   const host = await makeHost(t);
   const kept = await prepare(host, 'kept', limits);
   const gone = await prepare(host, 'gone', limits);
-  const keptName = (await limit(host, kept)).interfaces?.at(-1)?.name;
+  const keptName = (await limit(host, kept)).interfaces?.at(-1)?.name ?? '';
   await limit(host, gone);
   const other = await prepare(host, 'other', {...limits, name: 'other'});
-  const otherName = (await limit(host, other)).interfaces?.at(-1)?.name;
+  const otherName = (await limit(host, other)).interfaces?.at(-1)?.name ?? '';
   await host.run(['ip', 'link', 'add', 'ifb-mine', 'type', 'ifb']);
   const {conf} = gone.call;
   await assertFails(t, host, {command: 'GC', conf}, /valid-attachments/);

@@ -19,10 +19,18 @@ export type Need = keyof typeof needs;
 export function testWith(...wanted: readonly Need[]): TestFn {
   const missing = wanted.filter((need) => !needs[need].met()).map((need) => needs[need].reason);
   if (missing.length === 0) return avaTest;
-  const skip = (title: string, ...rest: unknown[]) =>
-    (avaTest.skip as (title: string, ...rest: unknown[]) => void)(
-      `${title} [skipped: ${missing.join(', ')}]`,
-      ...rest,
-    );
-  return Object.assign(skip, {serial: skip, skip, before: () => {}, after: () => {}}) as unknown as TestFn;
+  const because = `[skipped: ${missing.join(', ')}]`;
+  const skip = (...[first, second, ...rest]: unknown[]) => {
+    const macro = [first, second].find((each) => isTitled(each));
+    const given = typeof first === 'string' ? first : undefined;
+    const args = given === undefined ? [second, ...rest] : rest;
+    avaTest.skip(`${macro?.title(given, ...args) ?? given ?? ''} ${because}`, () => {});
+  };
+  const nothing = () => {};
+  const hooks = {before: nothing, after: nothing, beforeEach: nothing, afterEach: nothing};
+  return Object.assign(skip, {...hooks, serial: skip, skip, macro: avaTest.macro}) as unknown as TestFn;
+}
+
+function isTitled(value: unknown): value is {title(given: string | undefined, ...args: unknown[]): string} {
+  return typeof value === 'object' && value !== null && 'title' in value && typeof value.title === 'function';
 }

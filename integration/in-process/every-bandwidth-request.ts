@@ -1,4 +1,5 @@
 import {execFileSync} from 'node:child_process';
+import {text} from 'node:stream/consumers';
 import {runPlugin} from '../../lib/cni/skel.ts';
 import type {Host} from '../../lib/host.ts';
 import {plugin as bandwidth} from '../../plugins/bandwidth/plugin.ts';
@@ -8,19 +9,23 @@ import {FailingKernel, type Loss} from './failing-host.ts';
 // each netlink request of the verb in turn, on the real kernel, and prints one JSON line for each with what is left.
 
 const [verb, netns] = process.argv.slice(2) as ['ADD' | 'DEL', string];
-const conf = await new Response(process.stdin as unknown as ReadableStream).text();
+const conf = await text(process.stdin);
 
 async function run(command: string, host: Host): Promise<{code: number; stdout: string}> {
   let stdout = '';
   const env = {
-    ...{CNI_COMMAND: command, CNI_CONTAINERID: 'pod', CNI_NETNS: netns, CNI_IFNAME: 'eth0'},
-    ...{CNI_PATH: '/opt/cni/bin', PATH: process.env['PATH'] ?? ''},
+    CNI_COMMAND: command,
+    CNI_CONTAINERID: 'pod',
+    CNI_NETNS: netns,
+    CNI_IFNAME: 'eth0',
+    CNI_PATH: '/opt/cni/bin',
+    PATH: process.env['PATH'] ?? '',
   };
   const io = {
     env,
     stdin: async () => conf,
-    stdout: async (text: string) => {
-      stdout += text;
+    stdout: async (said: string) => {
+      stdout += said;
     },
     stderr: () => {},
   };

@@ -1,0 +1,59 @@
+import {runPlugin} from '../../lib/cni/skel.ts';
+import {plugin} from '../../plugins/portmap/plugin.ts';
+import {FailingKernel} from './failing-host.ts';
+
+// Runs in a test host: carries out the calls on stdin, a JSON list, with the real kernel, and prints a JSON list of how each
+// went and what it asked of the kernel.
+
+export interface DriverCall {
+  readonly command: string;
+  readonly conf: unknown;
+  readonly containerId: string;
+  /** The number of the request that fails, from 0. */
+  readonly failing?: number;
+  readonly loss?: 'request' | 'answer';
+}
+
+export interface DriverOutcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** Questions and transactions, in words. */
+  readonly requests: readonly string[];
+  readonly durationMs: number;
+}
+
+async function run({
+  command,
+  conf,
+  containerId,
+  failing = -1,
+  loss = 'request',
+}: DriverCall): Promise<DriverOutcome> {
+  const kernel = new FailingKernel(failing, loss);
+  const host = kernel.open();
+  const env = {
+    ...{CNI_COMMAND: command, CNI_CONTAINERID: containerId, CNI_NETNS: '/run/netns/none', CNI_IFNAME: 'eth0'},
+    ...{CNI_PATH: '/opt/cni/bin', PATH: process.env['PATH'] ?? ''},
+  };
+  let stdout = '';
+  let stderr = '';
+  const io = {
+    env,
+    stdin: async () => JSON.stringify(conf),
+    stdout: async (text: string) => void (stdout += text),
+    stderr: (text: string) => void (stderr += text),
+  };
+  const started = performance.now();
+  const code = await runPlugin(plugin, io, host, () => undefined);
+  const durationMs = performance.now() - started;
+  host.close();
+  return {code, stdout, stderr, requests: kernel.requests, durationMs};
+}
+
+if (import.meta.main) {
+  const text = await new Response(process.stdin as unknown as ReadableStream).text();
+  const outcomes: DriverOutcome[] = [];
+  for (const call of JSON.parse(text) as DriverCall[]) outcomes.push(await run(call));
+  console.log(JSON.stringify(outcomes));
+}
