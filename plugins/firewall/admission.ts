@@ -1,0 +1,83 @@
+import type {Family} from '../../lib/ip/address.ts';
+import {findChain} from '../../lib/netlink/nft/chain.ts';
+import type {Operation} from '../../lib/netlink/nft/operation.ts';
+import {addRule, findTarget, insertRule, listRules, matchesRule} from '../../lib/netlink/nft/rule.ts';
+import type {RuleInfo, Statement} from '../../lib/netlink/nft/rule.ts';
+import type {NetfilterSocket} from '../../lib/netlink/nft/socket.ts';
+import {matchMarkBit, verdict} from '../../lib/netlink/nft/statement.ts';
+import {transact} from '../../lib/netlink/nft/transaction.ts';
+import {parseVerdict} from '../../lib/netlink/nft/verdict.ts';
+import {admissionComment, dockerName, forwardName} from './admission-names.ts';
+import {counter, tableFamilies} from './statements.ts';
+
+// The one rule in chains that are not ours. A packet that our chain accepts still meets the chains of others at the same
+// hook, and a policy DROP there is final. So theirs accepts what bears our mark: a rule that iptables can list, save and
+// restore, and that never changes again.
+
+/** linux/netfilter.h, NF_INET_FORWARD. */
+const forwardHook = 2;
+
+function admission(mark: number): Statement[] {
+  return [matchMarkBit(mark), counter(), verdict({kind: 'accept'})];
+}
+
+/**
+ * Makes the chain FORWARD of iptables-nft accept packets with the mark, in every family given where there is such a
+ * chain. Costs one question per family where there is none.
+ */
+export async function ensureAdmission(
+  nft: NetfilterSocket,
+  families: readonly Family[],
+  mark: number,
+): Promise<void> {
+  const plan = async () =>
+    (await Promise.all(families.map((family) => planAdmission(nft, family, mark)))).flat();
+  // Nearly always there is nothing to do, and so no need for a generation.
+  if ((await plan()).length > 0) await transact(nft, plan);
+}
+
+/** The families whose FORWARD chain lacks the rule. */
+export async function findUnadmitted(
+  nft: NetfilterSocket,
+  families: readonly Family[],
+  mark: number,
+): Promise<Family[]> {
+  const plans = await Promise.all(families.map((family) => planAdmission(nft, family, mark)));
+  return families.filter((_, i) => plans[i]!.length > 0);
+}
+
+async function planAdmission(nft: NetfilterSocket, family: Family, mark: number): Promise<Operation[]> {
+  const filter = {family: tableFamilies[family], table: 'filter'} as const;
+  const forward = {...filter, chain: forwardName};
+  if ((await findChain(nft, forward))?.hook !== forwardHook) return [];
+  const isAdmission = (rule: RuleInfo) => matchesRule(admission(mark), withoutComment(rule));
+  const rules = await listRules(nft, forward);
+  if (rules.some(isAdmission)) return [];
+  const rule = {statements: admission(mark), comment: admissionComment};
+  // Where Docker was removed its chain may have stayed, with nothing that leads there.
+  if (!rules.some((each) => findTarget(each) === dockerName)) return [insertRule({...forward, ...rule})];
+  const docker = {...filter, chain: dockerName};
+  const others = await listRules(nft, docker);
+  if (others.some(isAdmission)) return [];
+  // What the administrator drops there stays dropped.
+  const end = others.find(isReturn);
+  return [end ? insertRule({...docker, ...rule, before: end.handle}) : addRule({...docker, ...rule})];
+}
+
+/** As iptables-restore writes it back, the comment is a match. */
+function withoutComment(rule: RuleInfo): RuleInfo {
+  const expressions = rule.expressions.filter(({name, data}) => {
+    return !(name === 'match' && 'name' in data && data.name === 'comment');
+  });
+  return {...rule, expressions: expressions.map(withoutValue)};
+}
+
+function withoutValue(expression: RuleInfo['expressions'][number]): RuleInfo['expressions'][number] {
+  return expression.name === 'counter' ? {name: 'counter', data: {bytes: 0n, packets: 0n}} : expression;
+}
+
+/** A RETURN of all that comes so far. */
+function isReturn({expressions}: RuleInfo): boolean {
+  const [only, ...more] = expressions.filter(({name}) => name !== 'counter');
+  return only?.name === 'immediate' && more.length === 0 && parseVerdict(only.data.data)?.kind === 'return';
+}

@@ -1,0 +1,137 @@
+import {allDone} from '../../lib/cni/every.ts';
+import {CniError, errorCodes} from '../../lib/cni/error.ts';
+import type {Call} from '../../lib/cni/plugin.ts';
+import type {Host} from '../../lib/host.ts';
+import type {Family} from '../../lib/ip/address.ts';
+import {findTool} from '../../lib/nat/iptables-command.ts';
+import {isDenied, isUnsupported, NetlinkError} from '../../lib/netlink/error.ts';
+import {isMissingNftables} from '../../lib/netlink/nft/socket.ts';
+import {ensureAdmission, findUnadmitted} from './admission.ts';
+import type {Backend} from './conf.ts';
+import {checkIptablesBackend, ensureIptables} from './iptables.ts';
+import {planLegacyAdmission} from './iptables-rules.ts';
+import {changeLegacyFilter} from './legacy.ts';
+import {familiesOf} from './leftovers.ts';
+import {checkAdmitted, ensureAdminChain, ensureAdmitted} from './nft.ts';
+import type {Wanted} from './nft.ts';
+
+/** Lets an attachment's traffic through. Idempotent. */
+export async function ensureFirewall(
+  call: Call,
+  host: Host,
+  backend: Backend,
+  wanted: Wanted,
+): Promise<void> {
+  if (backend === 'iptables') return ensureIptables(wanted, call);
+  try {
+    await ensureByNft(call, host, wanted);
+  } catch (error) {
+    if (isMissingNftables(error) && findTool('iptables-restore', call)) return ensureIptables(wanted, call);
+    throw explain(error);
+  }
+}
+
+/** What is missing of it, one sentence each; empty when all is as it should be. */
+export async function checkFirewall(
+  call: Call,
+  host: Host,
+  backend: Backend,
+  wanted: Wanted,
+): Promise<string[]> {
+  if (backend === 'iptables') return checkIptablesBackend(wanted, call);
+  try {
+    return await checkByNft(call, host, wanted);
+  } catch (error) {
+    if (isMissingNftables(error) && findTool('iptables-restore', call))
+      return checkIptablesBackend(wanted, call);
+    throw explain(error);
+  }
+}
+
+async function ensureByNft(call: Call, host: Host, wanted: Wanted): Promise<void> {
+  const families = familiesOf(wanted.ips);
+  // Our own iptables-legacy processes come last: nothing else need wait for them.
+  await allDone([
+    ensureWithPorts(call, host, wanted),
+    ensureAdminChain(host.nft, wanted.adminChain),
+    ensureAdmission(host.nft, families, wanted.mark),
+  ]);
+  const unreached = await changeLegacyFilter(call, families, (saved) =>
+    planLegacyAdmission(wanted.mark, saved),
+  );
+  for (const family of unreached) call.warn(unreachedSentence(family));
+}
+
+/** Without the filter between ports where the kernel has none. */
+async function ensureWithPorts(call: Call, host: Host, wanted: Wanted): Promise<void> {
+  const {isolation} = wanted;
+  if (!isolation || isolation.ports.length === 0) return ensureAdmitted(host.nft, wanted);
+  try {
+    await ensureAdmitted(host.nft, wanted);
+  } catch (error) {
+    if (!isUnsupported(error)) throw error;
+    await ensureAdmitted(host.nft, {...wanted, isolation: {...isolation, ports: []}});
+    call.warn(
+      `the kernel has no nftables for bridges: containers of "${isolation.bridge}" are isolated from each other only where ` +
+        'br_netfilter is loaded and net.bridge.bridge-nf-call-iptables is 1',
+    );
+  }
+}
+
+async function checkByNft(call: Call, host: Host, wanted: Wanted): Promise<string[]> {
+  const families = familiesOf(wanted.ips);
+  const [missing, unadmitted] = await Promise.all([
+    checkAdmitted(host.nft, wanted),
+    findUnadmitted(host.nft, families, wanted.mark),
+  ]);
+  const sentences = [...missing, ...unadmitted.map((family) => unadmittedSentence(family, 'nft'))];
+  const unreached = await changeLegacyFilter(call, families, (saved, family) => {
+    if (planLegacyAdmission(wanted.mark, saved).length > 0)
+      sentences.push(unadmittedSentence(family, 'legacy'));
+    return [];
+  });
+  for (const family of unreached) call.warn(unreachedSentence(family));
+  return sentences;
+}
+
+function unadmittedSentence(family: Family, variant: string): string {
+  const tool = `${family === 4 ? 'iptables' : 'ip6tables'}-${variant}`;
+  return `the chain FORWARD of ${tool} lacks the rule that accepts the traffic of containers; the next ADD makes it`;
+}
+
+function unreachedSentence(family: Family): string {
+  const tool = family === 4 ? 'iptables' : 'ip6tables';
+  return (
+    `the table filter of ${tool}-legacy is in use, but ${tool}-legacy-save is not installed: ` +
+    'where its FORWARD chain drops, the traffic of containers is dropped'
+  );
+}
+
+/** Adds to an error of the kernel what the operator can do about it. */
+export function explain(error: unknown, code: number = errorCodes.internal): unknown {
+  if (isMissingNftables(error)) {
+    return new CniError(
+      code,
+      'firewall: this kernel has no nftables',
+      'load the module nf_tables, or install iptables and set "backend": "iptables"',
+      {cause: error},
+    );
+  }
+  if (isDenied(error)) {
+    return new CniError(
+      code,
+      'firewall: the kernel does not let this process change nftables (EPERM)',
+      "CAP_NET_ADMIN is needed in the user namespace that owns the host's network namespace",
+      {cause: error},
+    );
+  }
+  if (error instanceof NetlinkError && error.code === 'ENOENT') {
+    return new CniError(
+      code,
+      `firewall: ${error.message}`,
+      'the kernel lacks a part of nftables: load nf_tables, nft_ct and nf_conntrack, or set "backend": "iptables"',
+      {cause: error},
+    );
+  }
+  return error;
+}
