@@ -15,13 +15,12 @@ const newQdisc = 36;
 function hostWith(refusals: Readonly<Record<number, number>>) {
   const rt = recordingNetlink();
   rt.answers = readCaptures('captures.txt').answersTo('ip -d link show dev veth0').slice(-1);
-  const {request} = rt;
-  rt.request = async (asked) => {
-    await request(asked);
+  const request: typeof rt.request = async (asked) => {
+    await rt.request(asked);
     const errno = refusals[asked.type];
     if (errno !== undefined) throw new NetlinkError(asked.what, errno);
   };
-  return {rt, host: {rt} as unknown as Host};
+  return {rt, host: {rt: {...rt, request}} as unknown as Host};
 }
 
 const call = () => callFor({cniVersion: '1.1.0', type: 'bandwidth'}, {CNI_COMMAND: 'STATUS'});

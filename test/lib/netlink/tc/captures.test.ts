@@ -105,14 +105,14 @@ test('each command that was captured has its function here', (t) => {
   t.deepEqual(Object.keys(calls).sort(), [...captures.commands].sort());
 });
 
-/** The attributes as [number, bytes] without NLA_F_NESTED; `nested`: numbers of nests, from outside in. Tables of old kernels are left out. */
-function attributesOf(body: Buffer, start: number, nested: readonly number[]): [string, string][] {
-  const out: [string, string][] = [];
+/** The attributes as "depth:number=bytes" without NLA_F_NESTED; `nested`: numbers of nests, from outside in. Tables of old kernels are left out. */
+function attributesOf(body: Buffer, start: number, nested: readonly number[]): string[] {
+  const out: string[] = [];
   for (let at = start; body.length - at >= 4; at += (body.readUInt16LE(at) + 3) & ~3) {
     const [length, type] = [body.readUInt16LE(at), body.readUInt16LE(at + 2) & 0x3fff];
     const value = body.subarray(at + 4, at + length);
     if (type === nested[0]) out.push(...attributesOf(value, 0, nested.slice(1)));
-    else if (length < 1028) out.push([`${nested.length}:${type}`, value.toString('hex')]);
+    else if (length < 1028) out.push(`${nested.length}:${type}=${value.toString('hex')}`);
   }
   return out.sort();
 }
