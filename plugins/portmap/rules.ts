@@ -40,7 +40,7 @@ import type {Forward} from './mapping.ts';
 //       …
 //     }
 //     chain portmap-prerouting { type nat hook prerouting priority dstnat + 1; fib daddr type local goto portmap-local }
-//     chain portmap-output     { type nat hook output priority -99;            fib daddr type local goto portmap-local }
+//     chain portmap-output     { type nat hook output priority -99; ip6 daddr ::1 return; fib daddr type local goto portmap-local }
 //     chain portmap-postrouting {
 //       type nat hook postrouting priority srcnat + 1
 //       ct status dnat meta mark & 0x2000 == 0x2000 masquerade
@@ -113,6 +113,7 @@ const afterSourceNat = 101;
 const raw = -300;
 
 const loopback = parseCidr('127.0.0.0/8')!;
+// IPv6 has no route_localnet: an answer to ::1 is not let in on any link but lo. Better refused than never answered.
 const loopback6 = parseCidr('::1/128')!;
 
 /** The chains that every mapping needs, each after those it leads to. */
@@ -128,7 +129,7 @@ export const baseChains: readonly RuledChain[] = [
     ...table,
     chain: 'portmap-output',
     base: {type: 'nat', hook: 'output', priority: afterDestinationNat},
-    rules: [toLocal],
+    rules: [[matchAddress('daddr', loopback6), verdict({kind: 'return'})], toLocal],
   },
   {
     ...table,
@@ -208,10 +209,8 @@ function planTargetChain({family, container, hostIp}: Forward, {snat, masqAll}: 
   } else if (snat) {
     // nft reads no colons in a name.
     option = formatCidr(subnet).replaceAll(':', '_');
-    marking = [subnet, family === 4 ? loopback : loopback6].map((cidr) => [
-      matchAddress('saddr', cidr),
-      mark,
-    ]);
+    const from = family === 4 ? [subnet, loopback] : [subnet];
+    marking = from.map((cidr) => [matchAddress('saddr', cidr), mark]);
   }
   return {
     ...table,

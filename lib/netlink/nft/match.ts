@@ -27,25 +27,26 @@ const macOffsets = {daddr: 0, saddr: 6} as const;
 export const portProtocols = {tcp: 6, udp: 17, sctp: 132} as const;
 export type PortProtocol = keyof typeof portProtocols;
 
-/** `ip saddr != 10.0.0.0/8`. */
+/** `ip saddr != 10.0.0.0/8`; the subnet's host bits do not matter. */
 export function compareSubnet(field: 'saddr' | 'daddr', comparison: Comparison, cidr: Cidr): Statement {
   const family = familyOf(cidr.ip);
   const {ip, prefix} = subnetOf(cidr);
-  const bytes = bitsOf(family) / 8;
-  const mask = Buffer.alloc(bytes);
-  for (let bit = 0; bit < prefix; bit++) mask[bit >> 3]! |= 0x80 >> (bit & 7);
-  const isWhole = prefix === bytes * 8;
-  return statement(
-    `${words[family]} ${field}`,
-    comparison,
-    isWhole ? formatIp(ip) : formatCidr({ip, prefix}),
-    [
-      ...ofFamily(family),
-      loadAddress(field, ip),
-      ...(isWhole ? [] : [masked(mask)]),
-      compare(comparison, ipBytes(ip)),
-    ],
-  );
+  if (prefix === 0) {
+    if (comparison === '!=')
+      throw new Error(`no packet is from or to an address outside ${formatCidr(cidr)}`);
+    return {text: `meta nfproto ipv${family}`, expressions: ofFamily(family)};
+  }
+  const bits = bitsOf(family);
+  // As nft does: whole bytes are compared as they are, for the rest the host bits are cut off.
+  const whole = prefix % 8 === 0;
+  const length = whole ? prefix / 8 : bits / 8;
+  const value = prefix === bits ? formatIp(ip) : formatCidr({ip, prefix});
+  return statement(`${words[family]} ${field}`, comparison, value, [
+    ...ofFamily(family),
+    loadAddress(field, family, length),
+    ...(whole ? [] : [masked(prefixMask(prefix, length))]),
+    compare(comparison, ipBytes(ip).subarray(0, length)),
+  ]);
 }
 
 /** `ip saddr 10.0.0.5-10.0.0.9`; both of one family. */
@@ -57,7 +58,7 @@ export function compareAddressRange(
   const family = familyOf(first);
   return statement(`${words[family]} ${field}`, comparison, `${formatIp(first)}-${formatIp(last)}`, [
     ...ofFamily(family),
-    loadAddress(field, first),
+    loadAddress(field, family, bitsOf(family) / 8),
     between(comparison, ipBytes(first), ipBytes(last)),
   ]);
 }
@@ -174,13 +175,15 @@ function ofFamily(family: 4 | 6): Expression[] {
   ];
 }
 
-function loadAddress(field: 'saddr' | 'daddr', like: Ip): Expression {
-  const family = familyOf(like);
+function loadAddress(field: 'saddr' | 'daddr', family: 4 | 6, length: number): Expression {
   const offset = addressOffsets[family][field];
-  return {
-    name: 'payload',
-    data: {dreg: register, base: payloadBases.network, offset, length: bitsOf(family) / 8},
-  };
+  return {name: 'payload', data: {dreg: register, base: payloadBases.network, offset, length}};
+}
+
+function prefixMask(prefix: number, length: number): Uint8Array {
+  const mask = Buffer.alloc(length);
+  for (let bit = 0; bit < prefix; bit++) mask[bit >> 3]! |= 0x80 >> (bit & 7);
+  return mask;
 }
 
 function compare(comparison: Comparison, value: Uint8Array): Expression {

@@ -1,6 +1,5 @@
-import {bitsOf, familyOf, formatIp, ipBytes} from '../../ip/address.ts';
+import {bitsOf} from '../../ip/address.ts';
 import type {Family} from '../../ip/address.ts';
-import {formatCidr, subnetOf} from '../../ip/cidr.ts';
 import type {Cidr} from '../../ip/cidr.ts';
 import {macBytes} from '../../ip/mac.ts';
 import {cmpOps} from './expr/cmp.ts';
@@ -10,6 +9,7 @@ import {metaKeys} from './expr/meta.ts';
 import {payloadBases} from './expr/payload.ts';
 import {register, verdictRegister} from './expression.ts';
 import type {Expression} from './expression.ts';
+import {compareSubnet} from './match.ts';
 import {families} from './operation.ts';
 import type {Statement} from './rule.ts';
 import type {SetRef} from './set.ts';
@@ -26,23 +26,7 @@ const words = {4: 'ip', 6: 'ip6'} as const;
 
 /** `ip daddr 10.1.0.0/16`; the subnet's host bits do not matter. */
 export function matchAddress(field: Field, cidr: Cidr): Statement {
-  const family = familyOf(cidr.ip);
-  const {ip, prefix} = subnetOf(cidr);
-  if (prefix === 0) return {text: `meta nfproto ipv${family}`, expressions: ofFamily(family)};
-  const bits = bitsOf(family);
-  // As nft does: whole bytes are compared as they are, for the rest the host bits are cut off.
-  const whole = prefix % 8 === 0;
-  const length = whole ? prefix / 8 : bits / 8;
-  const text = `${words[family]} ${field} ${prefix === bits ? formatIp(ip) : formatCidr({ip, prefix})}`;
-  return {
-    text,
-    expressions: [
-      ...ofFamily(family),
-      loadAddress(field, family, length),
-      ...(whole ? [] : [maskTo(prefix, length)]),
-      equals(ipBytes(ip).subarray(0, length)),
-    ],
-  };
+  return compareSubnet(field, '==', cidr);
 }
 
 /** `ip saddr vmap @name`: the verdict that the map has for the address. */
@@ -172,12 +156,6 @@ function loadAddress(field: Field, family: Family, length: number): Expression {
 
 function equals(value: Uint8Array): Expression {
   return {name: 'cmp', data: {sreg: register, op: cmpOps.eq, value: {value}}};
-}
-
-function maskTo(prefix: number, length: number): Expression {
-  const mask = Buffer.alloc(length);
-  for (let bit = 0; bit < prefix; bit++) mask[bit >> 3]! |= 0x80 >> (bit & 7);
-  return maskWith(mask, Buffer.alloc(length));
 }
 
 function maskWith(mask: Uint8Array, xor: Uint8Array): Expression {
