@@ -139,7 +139,18 @@ export async function startHost(log: (line: string) => void = () => {}): Promise
   const children = await readFile(`/proc/${holder.pid}/task/${holder.pid}/children`, 'utf8');
   const pid = Number(children.trim().split(' ')[0]);
   const env = {PATH: `${binOf('tools')}:${ownPath}`, HOME: home, LC_ALL: 'C'};
-  const enter = ['nsenter', `--target=${pid}`, '--net', '--mount', '--uts', '--ipc', '--pid', '--'];
+  const enter = [
+    'nsenter',
+    `--target=${pid}`,
+    '--root',
+    `--wd=/proc/${pid}/root`,
+    '--net',
+    '--mount',
+    '--uts',
+    '--ipc',
+    '--pid',
+    '--',
+  ];
   const host: TestHost = {
     pid,
     cgroup: `/weft-test-${pid}`,
