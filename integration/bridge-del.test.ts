@@ -163,6 +163,39 @@ test('DEL of one interface leaves the other of the same container', async (t) =>
   t.true(await pings(host, 'a', '10.61.0.1'));
 });
 
+test('DEL with a path that leads to another container by now leaves that one alone', async (t) => {
+  const host = await makeHost(t);
+  const before = await takeSnapshot(host);
+  const old = await attach(host, 'old', network());
+  const a = await attach(host, 'a', network());
+  await host.removeNetns('old');
+  await callPlugin(host, {...old, netns: a.netns, command: 'DEL', prevResult: old.result});
+  t.is((await check(host, a)).code, 0);
+  t.true(await pings(host, 'a', '10.61.0.1'));
+  await detach(host, a);
+  await assertNothingLeft(t, host, before, allowed);
+});
+
+test('DEL under the new name of a network removes the interface all the same', async (t) => {
+  const host = await makeHost(t);
+  const a = await attach(host, 'a', network());
+  await callPlugin(host, {...a, conf: network({name: 'renamed'}), command: 'DEL'});
+  const {stdout} = await host.run(host.inNetns('a', ['ip', '-o', 'link']));
+  t.notRegex(stdout, /eth0/);
+});
+
+test('DEL in the namespace of the host itself removes no interface there', async (t) => {
+  const host = await makeHost(t);
+  await host.run(['ip', 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'other']);
+  const a = await attach(host, 'a', network());
+  const {code, reply} = await tryPlugin(host, {...a, netns: '/proc/1/ns/net', command: 'DEL'});
+  t.is(code, 1);
+  t.is(reply?.code, 8);
+  const {stdout} = await host.run(['ip', '-o', 'link', 'show', 'type', 'veth']);
+  t.regex(stdout, /eth0@other/);
+  t.false(stdout.includes(a.port));
+});
+
 test('DEL without namespace leaves an interface of the same name in another network', async (t) => {
   const host = await makeHost(t);
   const a = await attach(host, 'a', network());

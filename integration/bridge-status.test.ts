@@ -61,6 +61,8 @@ test('with a read-only /proc/sys STATUS is error 50, unless the host forwards al
     mount -o remount,ro,bind /proc/sys`,
   );
   t.is((await tryPlugin(host, {conf: network(), command: 'STATUS'})).code, 0);
+  const again = await tryPlugin(host, {conf: network(), netns, containerId: 'a', command: 'ADD'});
+  t.is(again.code, 0, again.stdout);
 });
 
 test('a bridge with all its 1,023 ports is error 50, and an ADD says why it cannot', async (t) => {

@@ -41,6 +41,12 @@ export function isOwnTag(tag: string | undefined, owner: Owner): boolean {
   return tag?.startsWith(`${ownerKey(owner)},`) ?? false;
 }
 
+/** Whether a tag says that an object belongs to an interface of another container, whatever the network. */
+export function isTagOfOther(tag: string | undefined, {containerId, ifName}: Owner): boolean {
+  const [, container] = /^[0-9a-f]{16}-([0-9a-f]{16}),/.exec(tag ?? '') ?? [];
+  return container !== undefined && container !== shortHash(`${ifName}:${containerId}`);
+}
+
 /** Whether a tag names an attachment of `network` that is not among those to keep. */
 export function isStaleTag(tag: string | undefined, network: string, keep: ReadonlySet<string>): boolean {
   const key = tag?.slice(0, tag.indexOf(','));

@@ -1,4 +1,5 @@
 import {everyStep} from '../../lib/cni/every.ts';
+import {isTagOfOther} from '../../lib/cni/owner.ts';
 import type {Owner} from '../../lib/cni/owner.ts';
 import type {Call} from '../../lib/cni/plugin.ts';
 import {findPrevResult} from '../../lib/cni/result.ts';
@@ -7,6 +8,7 @@ import type {Cidr} from '../../lib/ip/cidr.ts';
 import {removeMasquerade} from '../../lib/nat/masquerade.ts';
 import {listAddresses} from '../../lib/netlink/route/address.ts';
 import {findLink, removeLink} from '../../lib/netlink/route/link.ts';
+import type {Link} from '../../lib/netlink/route/link.ts';
 import {isNetnsNotFound} from '../../lib/netns/netns.ts';
 import {findIpamType} from './ipam-type.ts';
 import {removeMacSpoofCheck} from './macspoof.ts';
@@ -50,13 +52,19 @@ async function removeLinks(
 ): Promise<readonly Cidr[] | undefined> {
   using sandbox = openSandbox(call, host);
   const link = sandbox && (await findLink(sandbox.rt, {name: call.ifName}));
-  if (!sandbox || !link) {
+  if (!sandbox || !link || (await isOfOther(host, link, owner))) {
     await removePort(host, owner);
     return undefined;
   }
   const addresses = needsAddresses ? await listAddresses(sandbox.rt, {ifindex: link.ifindex}) : undefined;
   await removeLink(sandbox.rt, {ifindex: link.ifindex});
   return addresses?.filter(({scope}) => scope === 0);
+}
+
+/** The path of a namespace (`/proc/<pid>/ns/net`) may lead to another container by now, which keeps its interface. */
+async function isOfOther(host: Host, {ifindex, link}: Link, owner: Owner): Promise<boolean> {
+  const peer = link === undefined ? undefined : await findLink(host.rt, {ifindex: link});
+  return peer?.info?.kind === 'veth' && peer.link === ifindex && isTagOfOther(peer.alias, owner);
 }
 
 /** `undefined` when the container is gone. */

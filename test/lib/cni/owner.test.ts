@@ -1,5 +1,5 @@
 import test from 'ava';
-import {isOwnTag, isStaleTag, ownerKey, ownerTag, shortHash} from '../../../lib/cni/owner.ts';
+import {isOwnTag, isStaleTag, isTagOfOther, ownerKey, ownerTag, shortHash} from '../../../lib/cni/owner.ts';
 
 const owner = {network: 'mynet', containerId: 'cid1', ifName: 'eth0'};
 
@@ -29,4 +29,14 @@ test('a tag is stale when its network is ours and its attachment is not kept', (
   t.false(isStaleTag(tag, 'othernet', new Set()));
   t.false(isStaleTag('somebody else’s', 'mynet', new Set()));
   t.false(isStaleTag(undefined, 'mynet', new Set()));
+});
+
+test('a tag is of another container when container or interface differ, not when the network does', (t) => {
+  const tag = ownerTag(owner, 128);
+  t.false(isTagOfOther(tag, owner));
+  t.false(isTagOfOther(tag, {...owner, network: 'renamed'}));
+  t.true(isTagOfOther(tag, {...owner, containerId: 'cid2'}));
+  t.true(isTagOfOther(tag, {...owner, ifName: 'eth1'}));
+  t.false(isTagOfOther('somebody else’s', owner));
+  t.false(isTagOfOther(undefined, owner));
 });
