@@ -97,6 +97,9 @@ test('routes with everything', async (t) => {
   t.true((await listRoutes(rt, br0)).length >= 5);
 
   t.is(formatIp((await getRoute(rt, {dst: ip('192.0.2.77')})).gateway!), '10.1.2.1');
+  t.is(formatIp((await getRoute(rt, {dst: ip('2001:db8::77')})).gateway!), 'fd00:1::1');
+  t.like(await getRoute(rt, {dst: ip('10.1.2.3')}), {type: 2});
+  t.like(await getRoute(rt, {dst: ip('fd00:1::3')}), {type: 2});
   for (const route of routes) t.true(await removeRoute(rt, route), formatCidr(route.dst));
   for (const route of routes) t.false(await removeRoute(rt, route), formatCidr(route.dst));
   await t.throwsAsync(getRoute(rt, {dst: ip('192.0.2.77')}), {

@@ -78,20 +78,15 @@ export async function forgetConnections(
   family: Family,
   unmapped: readonly Unmapped[],
 ): Promise<number> {
-  let forgotten = 0;
-  const containers = new Map(unmapped.map(({container}) => [formatIp(container), container]));
-  for (const container of containers.values()) {
-    const ports = new Set(
-      unmapped.filter((each) => sameIp(each.container, container)).map(({hostPort}) => hostPort),
-    );
-    const found = await listConnections(host.nft, {family, protocol: portProtocols.udp, replySrc: container});
-    forgotten += await forget(
-      host,
-      // Packets that were sent to the container's own address were led nowhere.
-      found.filter(({orig}) => ports.has(orig.dstPort) && !sameIp(orig.dst, container)),
-    );
-  }
-  return forgotten;
+  const ports = new Set(unmapped.map(({hostPort}) => hostPort));
+  const found = (await listByPort(host, family, ports)).filter(({orig, reply}) =>
+    unmapped.some(
+      ({hostPort, container}) =>
+        // Packets that were sent to the container's own address were led nowhere.
+        orig.dstPort === hostPort && sameIp(reply.src, container) && !sameIp(orig.dst, container),
+    ),
+  );
+  return forget(host, found);
 }
 
 async function forget(host: ConntrackHost, connections: readonly Connection[]): Promise<number> {

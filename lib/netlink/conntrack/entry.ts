@@ -36,8 +36,8 @@ export const conntrackAttributes = attrs({
 });
 type Attributes = Values<typeof conntrackAttributes.table>;
 
-/** Which parts of a tuple a filter compares: CTA_FILTER_F_*. */
-const compares = {srcAddress: 1, dstAddress: 2, protocol: 8, srcPort: 16, dstPort: 32} as const;
+/** Which parts of a tuple a filter compares: CTA_FILTER_F_*. Not addresses: of IPv6 the kernel takes those that differ. */
+const compares = {protocol: 8, dstPort: 32} as const;
 
 /** One direction of a connection. */
 export interface Tuple {
@@ -63,13 +63,11 @@ export interface ConnectionFilter {
   readonly protocol: number;
   /** The destination port of the first packet. */
   readonly dstPort?: number;
-  /** Who answers: behind a changed destination, the one it was changed to. */
-  readonly replySrc?: Ip;
 }
 
 /** The connections that match. Kernels before 5.8 send all of a family; the rest is left out here. */
 export function listConnections(socket: Netlink, wanted: ConnectionFilter): Promise<Connection[]> {
-  const {family, protocol, dstPort, replySrc} = wanted;
+  const {family, protocol, dstPort} = wanted;
   return socket.dump(
     {
       type: (subsystem << 8) | messages.get,
@@ -80,19 +78,12 @@ export function listConnections(socket: Netlink, wanted: ConnectionFilter): Prom
       const connection = readConnection(family, conntrackAttributes.get(buffer, start + headerSize, end));
       if (!connection || connection.protocol !== protocol) return undefined;
       if (dstPort !== undefined && connection.orig.dstPort !== dstPort) return undefined;
-      if (replySrc && connection.reply.src.value !== replySrc.value) return undefined;
       return connection;
     },
   );
 }
 
-function planFilter({family, protocol, dstPort, replySrc}: ConnectionFilter): Attributes {
-  if (replySrc && dstPort === undefined) {
-    return {
-      reply: {addresses: family === 4 ? {v4src: replySrc} : {v6src: replySrc}, ports: {protocol}},
-      filter: {orig: 0, reply: compares.srcAddress | compares.protocol},
-    };
-  }
+function planFilter({protocol, dstPort}: ConnectionFilter): Attributes {
   return {
     orig: {ports: {protocol, ...(dstPort !== undefined && {dstPort})}},
     filter: {orig: compares.protocol | (dstPort === undefined ? 0 : compares.dstPort), reply: 0},

@@ -170,7 +170,10 @@ export function getRoute(rt: RouteSocket, {dst}: {readonly dst: Ip}): Promise<Ro
       type: rtm.getRoute,
       body: (w) =>
         routeMessage.put(w, {
-          header: {family: v4 ? afInet : afInet6, dstPrefix: v4 ? 32 : 128, flags: lookupTableFlag},
+          // IPv6 names the table unasked, and refuses the question.
+          header: v4
+            ? {family: afInet, dstPrefix: 32, flags: lookupTableFlag}
+            : {family: afInet6, dstPrefix: 128},
           attributes: {dst},
         }),
       what: `get route to ${formatIp(dst)}`,
