@@ -109,6 +109,10 @@ test('VLANs carry traffic to their members and to their gateway alone', async (t
     checked.map(({code, stdout: text}) => `${code}${text}`),
     ['0', '0', '0', '0'],
   );
+  await host.run(['ip', 'link', 'del', 'cni0.200']);
+  const {result: prevResult, ...third} = pods[2]!;
+  const {reply} = await tryPlugin(host, {...third, command: 'CHECK', prevResult});
+  t.is(reply?.msg, '"cni0.200", the gateway of VLAN 200, is gone');
   await Promise.all(pods.map((call) => callPlugin(host, {...call, netns: '', command: 'DEL'})));
   await assertNothingLeft(t, host, before, [
     ...staysByDesign,
