@@ -42,7 +42,7 @@ async function runLocked<T>(
 ): Promise<T> {
   const fd = openLock(path);
   try {
-    await acquire(fd, path, timeoutMs, deadlineMs);
+    await acquireLock(fd, {path, timeoutMs}, deadlineMs);
     return await work();
   } finally {
     // Gives the lock back: it belongs to this open file.
@@ -63,7 +63,12 @@ function openLock(path: string): number {
   }
 }
 
-async function acquire(fd: number, path: string, timeoutMs: number, deadlineMs: number): Promise<void> {
+/** Takes the flock(2) of an open file, which closing it gives back. Error 11 when others do not give it up in time. */
+export async function acquireLock(
+  fd: number,
+  {path, timeoutMs}: LockOptions,
+  deadlineMs = performance.now() + timeoutMs,
+): Promise<void> {
   for (let pauseMs = firstPauseMs; !lockOrThrow(fd, path); pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
     if (performance.now() >= deadlineMs) {
       throw new CniError(
