@@ -163,7 +163,7 @@ test('with addSourceHints neighbours are reached without a source address, too',
 
 test('gateways of the configuration are the way out', async (t) => {
   const {host, call, previous} = await makeContainer(t);
-  const ips = previous.ips.map(({gateway: _, ...ip}) => ip);
+  const ips = previous.ips.map(({address, interface: index}) => ({address, interface: index}));
   const chosen = {
     ...call,
     conf: {...conf, gateways: ['fd00:2::1', '10.2.0.1']},
@@ -210,6 +210,15 @@ test('a second interface takes the next table; two calls at once take two', asyn
   );
   t.deepEqual(tables.toSorted(), ['100', '101', '102', '103']);
   for (const each of calls) await callPlugin(host, {...each, command: 'CHECK'});
+});
+
+test('a call waits while another one, or the reference, has the lock of the namespace', async (t) => {
+  const {host, call, previous} = await makeContainer(t);
+  const holder = host.start(['flock', call.netns, 'sh', '-c', 'echo locked; sleep 1.5']);
+  await new Promise((resolve) => holder.stdout?.once('data', resolve));
+  const {code, durationMs} = await tryPlugin(host, {...call, command: 'ADD', prevResult: previous});
+  t.is(code, 0);
+  t.true(durationMs > 1000, `${durationMs} ms`);
 });
 
 test('an ADD that fails in the middle leaves everything as it was', async (t) => {

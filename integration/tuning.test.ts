@@ -32,12 +32,8 @@ const network = {
 async function makeContainer(t: ExecutionContext, conf: PluginCall['conf'] = network) {
   const host = await makeHost(t);
   const netns = await host.addNetns('pod');
-  await host.run(
-    host.inNetns('pod', [
-      ...['ip', 'link', 'add', 'eth0', 'address', original, 'mtu', '1500', 'txqueuelen', '1000'],
-      ...['type', 'veth', 'peer', 'name', 'peer0'],
-    ]),
-  );
+  const link = `eth0 address ${original} mtu 1500 txqueuelen 1000`;
+  await host.sh(`ip -n pod link add ${link} type veth peer name peer0`);
   const previous = {
     cniVersion: '1.0.0',
     interfaces: [
