@@ -63,6 +63,15 @@ for (const conf of backends.map(network)) {
     }));
 }
 
+for (const [title, ips] of [
+  ['no address', []],
+  ['addresses of the bridge alone', [{address: '10.61.0.77/24', interface: 0}]],
+] as const)
+  test(`DEL with a previous result that has ${title}`, (t) =>
+    assertLeaves(t, network(), async (host, {result, ...a}) =>
+      callPlugin(host, {...a, command: 'DEL', prevResult: {...result, ips}}),
+    ));
+
 test('DEL three times', (t) =>
   assertLeaves(t, network(), async (host, a) => {
     for (let i = 0; i < 3; i++) await detach(host, a);

@@ -21,7 +21,7 @@ import {removePort} from './port.ts';
 export async function del(call: Call, host: Host): Promise<void> {
   const ipamType = findIpamType(call);
   const owner: Owner = {network: call.name, containerId: call.containerId, ifName: call.ifName};
-  const known = addressesOf(call);
+  const known = addressesOf(call, {isLayer2: ipamType === undefined});
   let found: readonly Cidr[] | undefined;
   await everyStep([
     async () => {
@@ -33,14 +33,17 @@ export async function del(call: Call, host: Host): Promise<void> {
   ]);
 }
 
-/** The container's addresses by the previous result; `undefined` if nothing is known of them. */
-function addressesOf(call: Call): readonly Cidr[] | undefined {
+/**
+ * The container's addresses by the previous result; `undefined` if nothing is known of them. Of a network with IPAM a
+ * result without any says nothing: plugins behind us in the chain, and runtimes, may have changed it.
+ */
+function addressesOf(call: Call, {isLayer2}: {readonly isLayer2: boolean}): readonly Cidr[] | undefined {
   const previous = findPrevResult(call);
   if (!previous) return undefined;
   const own = previous.ips.filter(({interface: index}) => {
     return index === undefined || previous.interfaces[index]?.name === call.ifName;
   });
-  return own.map(({address}) => address);
+  return own.length > 0 || isLayer2 ? own.map(({address}) => address) : undefined;
 }
 
 /** Removes the veth pair by either end. Gives the addresses the container's end had, if they are asked for. */
