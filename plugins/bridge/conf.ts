@@ -93,7 +93,7 @@ export function parseBridgeConf(call: Call): BridgeConf {
   if (vlan < 0 || vlan > 4094)
     throw invalid(`invalid VLAN ID ${vlan} (must be between 0 and 4094)`, 'set "vlan" to 0 for none');
   const mtu = conf.mtu ?? 0;
-  if (mtu < 0 || mtu > 65535)
+  if (mtu !== 0 && (mtu < 68 || mtu > 65535))
     throw invalid(
       `invalid MTU ${mtu}`,
       '"mtu" goes from 68 to 65535; 0 or no key leaves the kernel\'s default',
@@ -106,10 +106,11 @@ export function parseBridgeConf(call: Call): BridgeConf {
     );
   }
   const bridge = conf.bridge || 'cni0';
-  if (Buffer.byteLength(bridge) > 15 || /[/\s:]/.test(bridge) || bridge === '.' || bridge === '..') {
+  // Of "%d" the kernel makes a number: another bridge with each call.
+  if (Buffer.byteLength(bridge) > 15 || /[/\s:%\0]/.test(bridge) || bridge === '.' || bridge === '..') {
     throw invalid(
-      `bridge: "${bridge}" cannot be the name of an interface`,
-      'at most 15 bytes, without "/", ":" and white space',
+      `bridge: ${JSON.stringify(bridge)} cannot be the name of an interface`,
+      'at most 15 bytes, without "/", ":", "%" and white space',
     );
   }
   const isGateway = conf.isGateway || conf.isDefaultGateway;

@@ -87,7 +87,7 @@ function setSysctls({netns}: Sandbox, name: string, {ips, enabledad}: ContainerP
         sysctl.ensure(`net/ipv6/conf/${each}/disable_ipv6`, '0');
       } catch (cause) {
         throw new Error(
-          `failed to enable IPv6 on "${each}", which has IPv6 addresses to get: is the kernel booted without IPv6?`,
+          `failed to enable IPv6 on "${each}", which has IPv6 addresses to get: is the kernel booted without IPv6, or "mtu" below 1280?`,
           {cause},
         );
       }

@@ -24,7 +24,7 @@ function gatewayOfRange(range: JsonObject): readonly Cidr[] {
   const cidr = typeof subnet === 'string' ? parseCidr(subnet) : undefined;
   if (!cidr) return [];
   const gateway = findKey(range, 'gateway');
-  const ip = typeof gateway === 'string' ? parseIp(gateway) : firstOf(cidr);
+  const ip = typeof gateway === 'string' && gateway !== '' ? parseIp(gateway) : firstOf(cidr);
   return ip ? [{ip, prefix: cidr.prefix}] : [];
 }
 

@@ -76,6 +76,7 @@ test(accepts, {isDefaultGateway: true}, {isDefaultGateway: true, isGateway: true
 test(accepts, {isDefaultGateway: true, isGateway: false}, {isDefaultGateway: true, isGateway: true});
 test(accepts, {bridge: 'br-of.mine_12345'.slice(0, 15)}, {bridge: 'br-of.mine_1234'});
 test(accepts, {bridge: ''}, {});
+test(accepts, {mtu: 68}, {mtu: 68});
 test(accepts, {mtu: 1400}, {mtu: 1400});
 test(accepts, {mtu: 0}, {});
 test(accepts, {vlan: 0}, {});
@@ -114,7 +115,7 @@ test('with isGateway the gateways of all ranges are known, wherever they are wri
       subnet: '10.1.0.0/24',
       ranges: [
         [{subnet: '10.2.0.0/24', gateway: '10.2.0.254'}, {subnet: '10.3.0.0/24'}],
-        [{subnet: 'fd00:3::/64'}, {subnet: 'nonsense'}, null],
+        [{subnet: 'fd00:3::/64', gateway: ''}, {subnet: 'nonsense'}, null],
         'nonsense',
       ],
     },
@@ -152,6 +153,7 @@ test(
 test(refuses, {vlan: 4095}, 'invalid VLAN ID 4095 (must be between 0 and 4094)', '"vlan"');
 test(refuses, {vlan: -1}, 'invalid VLAN ID -1 (must be between 0 and 4094)');
 test(refuses, {mtu: -1}, 'invalid MTU -1', '"mtu"');
+test(refuses, {mtu: 67}, 'invalid MTU 67', 'from 68');
 test(refuses, {mtu: 65536}, 'invalid MTU 65536');
 test(
   refuses,
@@ -159,8 +161,8 @@ test(
   'cannot use IPAM when DisableContainerInterface flag is set',
   'host-local',
 );
-for (const bridge of ['a-name-of-16-byt', 'a/b', 'a b', 'a:b', '.', '..', 'ééééé-12345é'])
-  test(refuses, {bridge}, `bridge: "${bridge}" cannot be the name of an interface`, '15 bytes');
+for (const bridge of ['a-name-of-16-byt', 'a/b', 'a b', 'a:b', '.', '..', 'ééééé-12345é', 'br%d', 'a\0b'])
+  test(refuses, {bridge}, `bridge: ${JSON.stringify(bridge)} cannot be the name of an interface`, '15 bytes');
 test(
   refuses,
   {bridge: 'br-of-my-own', vlan: 100, isGateway: true},
