@@ -36,6 +36,28 @@ test('without CAP_NET_ADMIN STATUS is error 50 and names the capability', async 
   }
 });
 
+test('an ADD without a capability names it and leaves no more than the bridge', async (t) => {
+  const host = await makeHost(t);
+  const call = {conf: network(), netns: await host.addNetns('a'), containerId: 'a'};
+  const before = await takeSnapshot(host);
+  for (const name of ['net_admin', 'sys_admin']) {
+    const under = ['setpriv', `--bounding-set=-${name}`, `--inh-caps=-${name}`];
+    const {code, reply} = await tryPlugin(host, {...call, command: 'ADD', under});
+    t.is(code, 1);
+    t.true(reply?.msg?.includes(`CAP_${name.toUpperCase()}`), reply?.msg);
+    await assertNothingLeft(t, host, before);
+  }
+});
+
+test('without CAP_SYS_ADMIN STATUS is error 50 and names the capability', async (t) => {
+  const host = await makeHost(t);
+  const under = ['setpriv', '--bounding-set=-sys_admin', '--inh-caps=-sys_admin'];
+  const {code, reply} = await tryPlugin(host, {conf: network(), command: 'STATUS', under});
+  t.is(code, 1);
+  t.is(reply?.code, 50);
+  t.regex(reply?.msg ?? '', /CAP_SYS_ADMIN/);
+});
+
 test('with a read-only /proc/sys STATUS is error 50, unless the host forwards already', async (t) => {
   const host = await makeHost(t);
   await host.sh(

@@ -5,6 +5,7 @@ import {setns} from './native.ts';
 // linux/magic.h
 const nsfsMagic = 0x6e73_6673;
 const procfsMagic = 0x9fa0;
+const eperm = 1;
 const enoent = 2;
 
 /** The path of a network namespace that nothing is at: its container is gone. */
@@ -74,7 +75,9 @@ export class Netns {
     try {
       setns(this.fd);
     } catch (cause) {
-      throw new Error(`error switching to ns ${this.path}: ${errnoText(errnoOf(cause) ?? 0)}`, {cause});
+      const errno = errnoOf(cause) ?? 0;
+      const remedy = errno === eperm ? ' (needs CAP_SYS_ADMIN)' : '';
+      throw new Error(`error switching to ns ${this.path}: ${errnoText(errno)}${remedy}`, {cause});
     }
     let result: T;
     try {

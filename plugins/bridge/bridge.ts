@@ -1,7 +1,7 @@
 import {randomBytes} from 'node:crypto';
 import type {Host} from '../../lib/host.ts';
 import {macFromBytes} from '../../lib/ip/mac.ts';
-import {isExists, isUnsupported} from '../../lib/netlink/error.ts';
+import {isDenied, isExists, isUnsupported} from '../../lib/netlink/error.ts';
 import {addLink, findLink, getLink, setLink} from '../../lib/netlink/route/link.ts';
 import type {Link} from '../../lib/netlink/route/link.ts';
 import type {BridgeConf} from './conf.ts';
@@ -68,6 +68,7 @@ async function addBridge(host: Host, conf: BridgeConf): Promise<Link> {
 }
 
 function reasonOf(error: unknown, {vlanFiltering}: BridgeConf): string {
+  if (isDenied(error)) return ': the plugin needs CAP_NET_ADMIN';
   if (!isUnsupported(error)) return '';
   if (!vlanFiltering) return ': this kernel has no bridges; load the module (modprobe bridge)';
   return (

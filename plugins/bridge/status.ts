@@ -17,6 +17,7 @@ const probe = 'weft-probe';
 export async function status(call: Call, host: Host): Promise<void> {
   const conf = parseBridgeConf(call);
   await checkBridge(host, conf);
+  checkEntering(host);
   if (conf.isGateway) checkForwarding(host);
   if (conf.ipamType !== undefined) await call.delegate(conf.ipamType, 'STATUS');
 }
@@ -50,6 +51,16 @@ async function checkBridgeSupport(host: Host, conf: BridgeConf): Promise<void> {
       throw notAvailable('the kernel has no support for bridges', 'load the module: modprobe bridge');
     }
     if (!(error instanceof NetlinkError)) throw error;
+  }
+}
+
+/** Goes where it is already, which takes the same right as going into a container. */
+function checkEntering(host: Host): void {
+  using own = host.sandbox('/proc/self/ns/net');
+  try {
+    own.netns.run(() => {});
+  } catch (error) {
+    throw notAvailable((error as Error).message, "containers' network namespaces cannot be entered");
   }
 }
 
