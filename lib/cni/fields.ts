@@ -23,15 +23,18 @@ export const macField = textField<string | undefined>(
   (text) => `address ${text}: invalid MAC address`,
 );
 
+/** A whole number that fits into an attribute of 32 bits. */
+const uint32 = z.int().check(z.gte(0), z.lte(0xffff_ffff));
+
 /** What spec 1.1.0 says a route has; `gw` "" is none. */
 export const routeField = z.object({
   dst: cidrField,
   gw: z.optional(ipField),
-  mtu: z.optional(z.int()),
-  advmss: z.optional(z.int()),
-  priority: z.optional(z.int()),
-  table: z.optional(z.int()),
-  scope: z.optional(z.int()),
+  mtu: z.optional(uint32),
+  advmss: z.optional(uint32),
+  priority: z.optional(uint32),
+  table: z.optional(uint32),
+  scope: z.optional(z.int().check(z.gte(0), z.lte(255))),
 });
 
 export const dnsField = z.object({

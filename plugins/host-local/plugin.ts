@@ -8,9 +8,11 @@ import type {Host} from '../../lib/host.ts';
 import {formatIp} from '../../lib/ip/address.ts';
 import {openReclaimer} from '../../lib/store/reclaim.ts';
 import {withStore} from '../../lib/store/store.ts';
+import type {Store} from '../../lib/store/store.ts';
 import {checkWritable} from '../../lib/writable.ts';
 import {addAddresses} from './add.ts';
 import {parseHostLocalConf, parseStoreConf} from './conf.ts';
+import type {HostLocalConf} from './conf.ts';
 import {formatRangeSet} from './range.ts';
 import {readResolvConf} from './resolv-conf.ts';
 import {countUse, exhausted, listReclaimable} from './usage.ts';
@@ -81,19 +83,24 @@ async function gc(call: Call): Promise<void> {
 
 async function status(call: Call): Promise<void> {
   const conf = parseHostLocalConf(call);
-  if (conf.resolvConf !== undefined) notAvailableIf(() => readResolvConf(conf.resolvConf!));
   checkDirectory(join(conf.dataDir, conf.network));
-  await withStore({...conf, create: false}, (store) => {
-    for (const [i, set] of conf.sets.entries()) {
-      const {used, free} = countUse(store, set);
-      call.log.info({set: i, ranges: formatRangeSet(set), used, free: String(free)}, 'usage');
-      if (free > 0n || !conf.statusFailsWhenFull) continue;
-      // The next ADD would make room.
-      if (conf.reclaimAfterReboot && listReclaimable(store, set, openReclaimer(store, conf)).length > 0)
-        continue;
-      throw exhausted(errorCodes.notAvailable, set, {conf, use: {used, free}});
-    }
+  await asNotAvailable(async () => {
+    if (conf.resolvConf !== undefined) readResolvConf(conf.resolvConf);
+    await withStore({...conf, create: false}, (store) => checkUse(call, conf, store));
   });
+}
+
+/** Logs how full each range set is; with `statusFailsWhenFull` one that is full is CniError 50. */
+function checkUse(call: Call, conf: HostLocalConf, store: Store): void {
+  for (const [i, set] of conf.sets.entries()) {
+    const {used, free} = countUse(store, set);
+    call.log.info({set: i, ranges: formatRangeSet(set), used, free: String(free)}, 'usage');
+    if (free > 0n || !conf.statusFailsWhenFull) continue;
+    // The next ADD would make room.
+    if (conf.reclaimAfterReboot && listReclaimable(store, set, openReclaimer(store, conf)).length > 0)
+      continue;
+    throw exhausted(errorCodes.notAvailable, set, {conf, use: {used, free}});
+  }
 }
 
 function checkDirectory(directory: string): void {
@@ -108,11 +115,12 @@ function checkDirectory(directory: string): void {
   }
 }
 
-function notAvailableIf(look: () => unknown): void {
+/** Whatever is in the way of reading and writing is in the way of an ADD. A lock that is held is not: it will be free. */
+async function asNotAvailable(look: () => Promise<unknown>): Promise<void> {
   try {
-    look();
+    await look();
   } catch (error) {
-    if (!(error instanceof CniError)) throw error;
+    if (!(error instanceof CniError) || error.code !== errorCodes.ioFailure) throw error;
     throw new CniError(errorCodes.notAvailable, error.message, error.details, {cause: error});
   }
 }

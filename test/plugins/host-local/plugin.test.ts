@@ -1,4 +1,4 @@
-import {mkdirSync, rmSync, utimesSync, writeFileSync} from 'node:fs';
+import {existsSync, mkdirSync, rmSync, symlinkSync, utimesSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import test from 'ava';
 import {makeNetwork} from './helpers.ts';
@@ -340,6 +340,25 @@ test('STATUS is error 50 where ADD would find no place to write, or no resolvCon
   t.is(reply.code, 50);
   t.is(reply.msg, `cannot write to ${join(root, 'file/below/net1')}: not a directory`);
   t.is((await call('STATUS', {ipam: {resolvConf: '/no/such/file'}})).code, 50);
+  // The lock cannot be made where a link leads nowhere.
+  mkdirSync(join(root, 'odd/net1'), {recursive: true});
+  symlinkSync('lock', join(root, 'odd/net1/lock'));
+  const locked = await call('STATUS', {ipam: {dataDir: join(root, 'odd')}});
+  t.is(locked.code, 50);
+  t.regex(locked.msg!, /^cannot open .*lock: /);
+});
+
+test('a route with a number that the kernel has no room for is refused before anything is reserved', async (t) => {
+  const {call, root} = makeNetwork(t);
+  for (const [route, expected] of [
+    [{scope: 256}, 'ipam.routes[0].scope: expected at most 255, found 256'],
+    [{table: -1}, 'ipam.routes[0].table: expected at least 0, found -1'],
+    [{mtu: 2 ** 32}, 'ipam.routes[0].mtu: expected at most 4294967295, found 4294967296'],
+  ] as const) {
+    const {code, msg} = await call('ADD', {ipam: {routes: [{dst: '10.0.0.0/8', ...route}]}});
+    t.deepEqual([code, msg], [7, `failed to load netconf: ${expected}`]);
+  }
+  t.false(existsSync(join(root, 'networks')));
 });
 
 /** As if it had been written long before the machine was started. */
