@@ -107,7 +107,15 @@ function negotiateVersion(list: JsonObject): string {
     return entry;
   });
   if (version !== '') offered.push(version);
-  const spoken = offered.filter((entry) => isAtLeast(currentVersion, entry)).sort(compareVersions);
+  const spoken = offered.filter((entry, i) => {
+    try {
+      return isAtLeast(currentVersion, entry);
+    } catch (cause) {
+      const key = i < versions.length ? `cniVersions index ${i}` : 'cniVersion';
+      throw new Error(`error parsing configuration list: invalid ${key}`, {cause});
+    }
+  });
+  spoken.sort(compareVersions);
   return spoken.at(-1) ?? version;
 }
 

@@ -94,6 +94,12 @@ test(
   /invalid cniVersions index 0: 1$/,
 );
 test(
+  'a word in versions',
+  fails,
+  {'a.conflist': list('x', {cniVersions: ['1.0.0', 'newest']})},
+  /invalid cniVersions index 1: failed to convert major version part "newest"/,
+);
+test(
   'a word for a flag',
   fails,
   {'a.conflist': list('x', {disableGC: 'x'})},
