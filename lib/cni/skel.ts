@@ -121,6 +121,7 @@ async function runVerb<Host>(
     configuration,
     callBuiltin: (file, env) => {
       const builtin = findBuiltin(file);
+      if (builtin?.name === plugin.name) throw delegatesToItself(plugin.name);
       return builtin && callBuiltin(builtin, {...request, env}, host, findBuiltin);
     },
   });
@@ -174,6 +175,15 @@ async function callBuiltin<Host>(
   // The two oldest versions cannot say everything: what is lost in a process is lost here too.
   if (!result || isAtLeast(call.cniVersion, '0.3.0')) return {result};
   return {result: parseResult(resultJson(result, call.cniVersion), call.cniVersion)};
+}
+
+/** Both read the same configuration: they would call each other for ever. */
+function delegatesToItself(name: string): CniError {
+  return new CniError(
+    errorCodes.invalidConfig,
+    `plugin ${name} delegates to itself`,
+    `"ipam" has "type": "${name}"; it names a plugin that hands out addresses, such as "host-local"`,
+  );
 }
 
 async function undoAdd<Host>(plugin: Plugin<Host>, call: Call, host: Host): Promise<void> {

@@ -14,6 +14,7 @@ const addresses: Result = {
 /** A plugin whose ADD is what its IPAM says; `verb` is what it asks of it. */
 function delegator(verb: Command = 'ADD') {
   return fakePlugin({
+    name: 'delegator',
     async add(call) {
       return (await call.delegate('ipam', verb)) ?? emptyResult;
     },
@@ -71,6 +72,7 @@ for (const [cniVersion, expected] of [
     const folder = scriptFolder({ipam: 'exit 1'});
     let seen: readonly string[] = [];
     const plugin = fakePlugin({
+      name: 'delegator',
       async add(call) {
         const result = await call.delegate('ipam', 'ADD');
         seen = result!.ips.map(({address}) => formatCidr(address));
@@ -92,6 +94,19 @@ test('in process the same checks are made: a version the delegate does not speak
     findBuiltin,
   });
   t.like(JSON.parse(stdout), {code: 1, msg: 'incompatible CNI versions'});
+});
+
+test('a plugin that would call itself for ever is refused', async (t) => {
+  const folder = scriptFolder({ipam: 'exit 1'});
+  for (const command of ['ADD', 'DEL', 'STATUS'] as const) {
+    const plugin = delegator(command);
+    const {stdout} = await run(plugin, {
+      env: environment({CNI_PATH: folder}),
+      stdin: stdin('1.1.0'),
+      findBuiltin: () => plugin,
+    });
+    t.like(JSON.parse(stdout), {code: 7, msg: 'plugin delegator delegates to itself'});
+  }
 });
 
 test('in process an error comes back as it is', async (t) => {
