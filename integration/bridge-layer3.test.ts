@@ -256,7 +256,7 @@ test('routes of IPAM are made with their mtu, advmss, priority, table and scope'
   const routes = [
     {dst: '198.51.100.0/24', gw: '10.61.0.1', mtu: 1300, advmss: 1200, priority: 50},
     {dst: '203.0.113.0/24', table: 1000, scope: 253},
-    {dst: '198.18.0.0/15', gw: '10.61.0.7'},
+    {dst: '198.18.0.0/15', gw: '10.61.0.7', table: 0},
     {dst: '2001:db8:99::/48', gw: '2001:db8:61::1', mtu: 1310, advmss: 1210, priority: 60},
     {dst: '2001:db8:98::/48', gw: '2001:db8:61::1', table: 1001},
   ];
