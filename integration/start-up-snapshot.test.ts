@@ -16,7 +16,7 @@ import {randomBytes, randomInt, randomUUID} from 'node:crypto';
 import {startupSnapshot} from 'node:v8';
 import {plugins} from 'weft:plugins';
 import {processIo} from '${root}/lib/cni/stdio.ts';
-import {randomMac} from '${root}/plugins/bridge/bridge.ts';
+import {randomMac} from '${root}/lib/ip/mac.ts';
 
 startupSnapshot.setDeserializeMainFunction(() => {
   const five = (make) => Array.from({length: 5}, make);

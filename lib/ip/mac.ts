@@ -1,3 +1,5 @@
+import {randomBytes} from 'node:crypto';
+
 /**
  * Reads a six-byte hardware address in the three spellings of Go's net.ParseMAC (aa:bb:cc:dd:ee:ff,
  * aa-bb-cc-dd-ee-ff, aabb.ccdd.eeff) and gives it in lower case with colons; `undefined` for anything else.
@@ -14,4 +16,11 @@ export function macBytes(mac: string): Buffer {
 
 export function macFromBytes(bytes: Buffer): string {
   return bytes.toString('hex').match(/../g)?.join(':') ?? '';
+}
+
+/** A random unicast address of the locally administered kind. */
+export function randomMac(): string {
+  const bytes = randomBytes(6);
+  bytes[0] = (bytes[0]! & 0xfc) | 0x02;
+  return macFromBytes(bytes);
 }

@@ -1,5 +1,13 @@
-import {describeFailure} from '../../lib/cni/failure.ts';
+import {waitForCarrier} from '../../lib/attach/carrier.ts';
+import {addAddresses, announce} from '../../lib/attach/container.ts';
+import {ensureForwarding} from '../../lib/attach/forwarding.ts';
+import {addRoutes} from '../../lib/attach/routes.ts';
+import {openSandbox} from '../../lib/attach/sandbox.ts';
+import {findVethName} from '../../lib/attach/veth-name.ts';
+import {removeVeth} from '../../lib/attach/veth-removal.ts';
+import type {VethPair} from '../../lib/attach/veth.ts';
 import type {Call} from '../../lib/cni/plugin.ts';
+import {Undo} from '../../lib/cni/undo.ts';
 import type {Interface, IpConfig, Result} from '../../lib/cni/types.ts';
 import type {Host, Sandbox} from '../../lib/host.ts';
 import {familyOf} from '../../lib/ip/address.ts';
@@ -9,15 +17,11 @@ import type {Link} from '../../lib/netlink/route/link.ts';
 import {ensureBridge} from './bridge.ts';
 import type {BridgeConf} from './conf.ts';
 import {parseBridgeConf} from './conf.ts';
-import {announce, configureContainer} from './container.ts';
-import {ensureForwarding} from './forwarding.ts';
 import {ensureGatewayAddresses} from './gateway-address.ts';
 import {ensureVlanGateway} from './gateway-vlan.ts';
 import {planGateways} from './gateway.ts';
 import {ensureMacSpoofCheck, removeMacSpoofCheck} from './macspoof.ts';
-import {waitForPortUp} from './operstate.ts';
-import {addPort, findPortName, removePort} from './port.ts';
-import type {Port} from './port.ts';
+import {addPort, setUpPort} from './port.ts';
 
 /** What an ADD has at hand; the undo of every step that succeeded is on `undo`. */
 interface Attaching {
@@ -26,8 +30,8 @@ interface Attaching {
   readonly conf: BridgeConf;
   readonly sandbox: Sandbox;
   readonly bridge: Link;
-  readonly port: Port;
-  readonly undo: AsyncDisposableStack;
+  readonly port: VethPair;
+  readonly undo: Undo;
 }
 
 /** Addresses and routes of the result, and the links it names beside the usual three. */
@@ -40,23 +44,25 @@ const layer2: Layer3 = {ips: [], routes: [], dns: {}, more: []};
 /** Attaches the container to the bridge. A failure at any step takes back the steps before it. */
 export async function add(call: Call, host: Host): Promise<Result> {
   const conf = parseBridgeConf(call);
-  const [bridge, name] = await Promise.all([ensureBridge(host, conf), findPortName(host, conf.owner)]);
+  const [bridge, name] = await Promise.all([ensureBridge(host, conf), findVethName(host, conf.owner)]);
   using sandbox = openSandbox(call, host);
-  await using undo = new AsyncDisposableStack();
-  const later = (what: string, step: () => Promise<unknown>) => undo.defer(() => quietly(call, what, step));
-  const port = await addPort(host, sandbox, {bridge, conf, ...name});
-  later('remove the veth pair', () => removePort(host, conf.owner));
+  await using undo = new Undo(call);
+  const port = await addPort(host, sandbox, {bridge, conf, name});
+  undo.add('remove the veth pair', () => removeVeth(host, conf.owner));
+  await setUpPort(host, port.host, {bridge, conf});
   if (conf.macspoofchk) {
-    later('remove the source address filter', () => removeMacSpoofCheck(host, conf.owner));
+    undo.add('remove the source address filter', () => removeMacSpoofCheck(host, conf.owner));
     await ensureMacSpoofCheck(host, conf.owner, {hostVeth: port.host.name, mac: port.container.mac});
   }
   const attaching = {call, host, conf, sandbox, bridge, port, undo};
-  const layer3 = conf.ipamType === undefined ? await connect(attaching) : await address(attaching, later);
-  const hostLink = conf.disableContainerInterface ? port.host : await waitForPortUp(host, port.host);
+  const layer3 = conf.ipamType === undefined ? await connect(attaching) : await address(attaching);
+  const hostLink = conf.disableContainerInterface
+    ? port.host
+    : await waitForCarrier(host, port.host, 'bridge port');
   if (layer3.ips.length > 0) await announce(sandbox, port.container);
   // A bridge that somebody else made may have taken the port's address.
   const {mac} = await getLink(host.rt, {ifindex: bridge.ifindex});
-  undo.move();
+  undo.commit();
   return {
     interfaces: [
       {name: bridge.name, mac},
@@ -70,14 +76,6 @@ export async function add(call: Call, host: Host): Promise<Result> {
   };
 }
 
-function openSandbox(call: Call, host: Host): Sandbox {
-  try {
-    return host.sandbox(call.netns);
-  } catch (cause) {
-    throw new Error(`failed to open netns "${call.netns}"`, {cause});
-  }
-}
-
 async function connect({conf, sandbox, port}: Attaching): Promise<Layer3> {
   if (!conf.disableContainerInterface) {
     await setLink(sandbox.rt, {ifindex: port.container.ifindex}, {up: true});
@@ -85,22 +83,21 @@ async function connect({conf, sandbox, port}: Attaching): Promise<Layer3> {
   return layer2;
 }
 
-type Later = (what: string, step: () => Promise<unknown>) => void;
-
-async function address(attaching: Attaching, later: Later): Promise<Layer3> {
-  const {call, host, conf, sandbox, port} = attaching;
+async function address(attaching: Attaching): Promise<Layer3> {
+  const {call, host, conf, sandbox, port, undo} = attaching;
   const ipam = await call.delegate(conf.ipamType!, 'ADD');
-  later('release the addresses', () => call.delegate(conf.ipamType!, 'DEL'));
+  undo.add('release the addresses', () => call.delegate(conf.ipamType!, 'DEL'));
   if (!ipam || ipam.ips.length === 0) {
     throw new Error(`IPAM plugin returned missing IP config (type "${conf.ipamType}")`);
   }
   const plan = planGateways(ipam, conf);
   // The third of the interfaces is the container's.
   const ips: readonly IpConfig[] = plan.ips.map((ip) => ({...ip, interface: 2}));
-  await configureContainer(sandbox, port.container, {ips, routes: plan.routes, enabledad: conf.enabledad});
+  await addAddresses(sandbox, port.container, {ips, enabledad: conf.enabledad});
+  await addRoutes(sandbox, port.container, {ips, routes: plan.routes});
   const more = conf.isGateway ? await becomeGateway(attaching, plan.gateways) : [];
   if (conf.ipMasq) {
-    later('remove the masquerade', () =>
+    undo.add('remove the masquerade', () =>
       removeMasquerade(host, conf.owner, {env: call.env, ips: addressesOf(ips)}),
     );
     const wanted = {owner: conf.owner, ips: addressesOf(ips), exemptDestinations: conf.exemptDestinations};
@@ -122,19 +119,11 @@ async function becomeGateway(
   ensureForwarding(
     host,
     wanted.map(({ip}) => familyOf(ip)),
+    '"isGateway"',
   );
   return conf.vlan === 0 ? [] : [{name: link.name, mac: link.mac}];
 }
 
 function addressesOf(ips: readonly IpConfig[]) {
   return ips.map(({address}) => address);
-}
-
-/** An undo that fails must not hide why the ADD did. */
-async function quietly(call: Call, what: string, step: () => Promise<unknown>): Promise<void> {
-  try {
-    await step();
-  } catch (error) {
-    call.warn(`undoing a failed ADD: could not ${what}: ${describeFailure(error)}`);
-  }
 }

@@ -1,6 +1,5 @@
-import {randomBytes} from 'node:crypto';
 import type {Host} from '../../lib/host.ts';
-import {macFromBytes} from '../../lib/ip/mac.ts';
+import {randomMac} from '../../lib/ip/mac.ts';
 import {isDenied, isExists, isUnsupported} from '../../lib/netlink/error.ts';
 import {addLink, findLink, getLink, setLink} from '../../lib/netlink/route/link.ts';
 import type {Link} from '../../lib/netlink/route/link.ts';
@@ -80,11 +79,4 @@ function reasonOf(error: unknown, {vlanFiltering}: BridgeConf): string {
 function kindOf(info: Link['info']): string {
   if (!info) return 'a device';
   return `a ${info.kind === 'other' ? info.name : info.kind}`;
-}
-
-/** A random unicast address of the locally administered kind. */
-export function randomMac(): string {
-  const bytes = randomBytes(6);
-  bytes[0] = (bytes[0]! & 0xfc) | 0x02;
-  return macFromBytes(bytes);
 }

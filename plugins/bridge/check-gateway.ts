@@ -1,3 +1,5 @@
+import {checkMac} from '../../lib/attach/check.ts';
+import {checkForwarding} from '../../lib/attach/forwarding.ts';
 import type {IpConfig, Result} from '../../lib/cni/types.ts';
 import type {Host} from '../../lib/host.ts';
 import {familyOf} from '../../lib/ip/address.ts';
@@ -5,9 +7,7 @@ import {formatCidr, sameCidr} from '../../lib/ip/cidr.ts';
 import {listAddresses} from '../../lib/netlink/route/address.ts';
 import {findLink} from '../../lib/netlink/route/link.ts';
 import type {Link} from '../../lib/netlink/route/link.ts';
-import {checkMac} from './check-mac.ts';
 import type {BridgeConf} from './conf.ts';
-import {forwardingSysctl} from './forwarding.ts';
 import {planGateways} from './gateway.ts';
 
 export interface GatewayCheck {
@@ -32,14 +32,8 @@ export async function checkGateway(host: Host, {conf, bridge, previous, ips}: Ga
     const text = formatCidr(cidr);
     throw new Error(`gateway address ${text} is missing; ip addr add ${text} dev ${name}`);
   }
-  checkForwarding(host, ips);
-}
-
-function checkForwarding(host: Host, ips: readonly IpConfig[]): void {
-  for (const family of new Set(ips.map(({address}) => familyOf(address.ip)))) {
-    const name = forwardingSysctl[family];
-    if (host.sysctl.read(name) === '1') continue;
-    const key = name.replaceAll('/', '.');
-    throw new Error(`forwarding is off: ${key} is not 1; sysctl -w ${key}=1`);
-  }
+  checkForwarding(
+    host,
+    ips.map(({address}) => familyOf(address.ip)),
+  );
 }

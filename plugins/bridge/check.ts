@@ -1,18 +1,14 @@
+import {addressesOf, checkAddresses, checkMac, checkRoutes, findHostEnd} from '../../lib/attach/check.ts';
 import {everyStep} from '../../lib/cni/every.ts';
 import type {Call} from '../../lib/cni/plugin.ts';
 import {findPrevResult} from '../../lib/cni/result.ts';
-import type {IpConfig, Result, Route} from '../../lib/cni/types.ts';
+import type {IpConfig, Result} from '../../lib/cni/types.ts';
 import type {Host, Sandbox} from '../../lib/host.ts';
-import {formatIp, sameIp} from '../../lib/ip/address.ts';
-import {formatCidr, sameCidr, subnetOf} from '../../lib/ip/cidr.ts';
 import {checkMasquerade} from '../../lib/nat/masquerade.ts';
-import {listAddresses} from '../../lib/netlink/route/address.ts';
 import {listBridgeVlans} from '../../lib/netlink/route/bridge-vlan.ts';
 import {findLink} from '../../lib/netlink/route/link.ts';
 import type {Link} from '../../lib/netlink/route/link.ts';
-import {listRoutes} from '../../lib/netlink/route/route.ts';
 import {checkGateway} from './check-gateway.ts';
-import {checkMac} from './check-mac.ts';
 import {parseBridgeConf} from './conf.ts';
 import type {BridgeConf} from './conf.ts';
 import {checkMacSpoofCheck} from './macspoof.ts';
@@ -28,10 +24,7 @@ export async function check(call: Call, host: Host): Promise<void> {
   const bridge = await checkBridge(host, conf, previous);
   const container = await checkContainer(call, sandbox, conf, previous);
   const port = await checkPort(host, {bridge, container, previous});
-  // Of a chain's result there may be others.
-  const ips = previous.ips.filter(({interface: index}) => {
-    return index === undefined || previous.interfaces[index]?.name === container.name;
-  });
+  const ips = addressesOf(previous, container.name);
   await everyStep([
     () => checkPortSettings(host, port, conf),
     () => checkAddresses(sandbox, container, ips),
@@ -84,21 +77,14 @@ async function checkPort(
   host: Host,
   {bridge, container, previous}: {bridge: Link; container: Link; previous: Result},
 ): Promise<Link> {
-  for (const entry of previous.interfaces) {
-    if (entry.sandbox || entry.name === bridge.name) continue;
-    const port = await findLink(host.rt, {name: entry.name});
-    if (!port || port.info?.kind !== 'veth' || port.ifindex !== container.link) continue;
-    if (port.link !== container.ifindex) continue;
-    checkMac(entry, port);
-    if (port.master !== bridge.ifindex) {
-      throw new Error(
-        `host interface "${port.name}" is not a port of bridge "${bridge.name}"; ip link set ${port.name} master ${bridge.name}`,
-      );
-    }
-    if (!port.up) throw new Error(`host interface "${port.name}" is down; ip link set ${port.name} up`);
-    return port;
+  const port = await findHostEnd(host, container, previous, {not: bridge.name});
+  if (port.master !== bridge.ifindex) {
+    throw new Error(
+      `host interface "${port.name}" is not a port of bridge "${bridge.name}"; ip link set ${port.name} master ${bridge.name}`,
+    );
   }
-  throw new Error(`no interface of prevResult is the host end of "${container.name}"`);
+  if (!port.up) throw new Error(`host interface "${port.name}" is down; ip link set ${port.name} up`);
+  return port;
 }
 
 async function checkPortSettings(host: Host, port: Link, conf: BridgeConf): Promise<void> {
@@ -118,34 +104,6 @@ async function checkPortSettings(host: Host, port: Link, conf: BridgeConf): Prom
     );
     const text = first === last ? `${first}` : `${first}-${last}`;
     if (!found) throw new Error(`VLAN ${text} is missing on "${port.name}"`);
-  }
-}
-
-async function checkAddresses(sandbox: Sandbox, link: Link, ips: readonly IpConfig[]): Promise<void> {
-  const present = await listAddresses(sandbox.rt, {ifindex: link.ifindex});
-  for (const {address} of ips) {
-    if (present.some((other) => sameCidr(other, address))) continue;
-    throw new Error(`Failed to match addr ${formatCidr(address)} on interface ${link.name}`);
-  }
-}
-
-async function checkRoutes(sandbox: Sandbox, previous: Result): Promise<void> {
-  if (previous.routes.length === 0) return;
-  const present = await listRoutes(sandbox.rt, {table: 0});
-  const isThere = ({dst, gw, table}: Route) =>
-    present.some((route) => {
-      const ways = route.multipath?.map(({gateway}) => gateway) ?? [route.gateway];
-      return (
-        sameCidr(route.dst, subnetOf(dst)) &&
-        // As for the kernel, 0 is the main table.
-        route.table === (table || 254) &&
-        (gw === undefined || ways.some((way) => sameIp(way, gw)))
-      );
-    });
-  for (const route of previous.routes) {
-    if (isThere(route)) continue;
-    const via = route.gw ? ` via ${formatIp(route.gw)}` : '';
-    throw new Error(`Expected Route ${formatCidr(route.dst)}${via} not found in routing table`);
   }
 }
 

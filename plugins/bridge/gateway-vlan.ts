@@ -1,8 +1,8 @@
 import type {Host} from '../../lib/host.ts';
+import {randomMac} from '../../lib/ip/mac.ts';
 import {isExists} from '../../lib/netlink/error.ts';
 import {addLink, findLink, getLink, setLink} from '../../lib/netlink/route/link.ts';
 import type {Link} from '../../lib/netlink/route/link.ts';
-import {randomMac} from './bridge.ts';
 import {shortHash} from '../../lib/cni/owner.ts';
 import type {BridgeConf} from './conf.ts';
 import {setPortVlans} from './port-vlan.ts';

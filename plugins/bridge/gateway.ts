@@ -3,7 +3,6 @@ import type {Family, Ip} from '../../lib/ip/address.ts';
 import {isDefault, networkOf, overlap} from '../../lib/ip/cidr.ts';
 import type {Cidr} from '../../lib/ip/cidr.ts';
 import type {IpConfig, Result, Route} from '../../lib/cni/types.ts';
-import {routeScope} from '../../lib/netlink/route/route.ts';
 
 /** What the bridge is to do with an IPAM result. */
 export interface GatewayPlan {
@@ -51,16 +50,6 @@ function withDefaultRoute(routes: readonly Route[], family: Family, gw: Ip): rea
 export function firstOf(address: Cidr): Ip {
   const network = networkOf(address);
   return ipFromValue(familyOf(network), network.value + 1n);
-}
-
-/**
- * The gateway of a route: its own, or the first one of its family that the addresses have. An IPv4 route whose
- * scope ends at the link goes to neighbours: the kernel takes none with a gateway.
- */
-export function gatewayOf({gw, dst, scope = 0}: Route, ips: readonly IpConfig[]): Ip | undefined {
-  const family = familyOf(dst.ip);
-  if (gw || (family === 4 && scope >= routeScope.link)) return gw;
-  return ips.find(({gateway}) => gateway && familyOf(gateway) === family)?.gateway;
 }
 
 /**

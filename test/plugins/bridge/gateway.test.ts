@@ -1,7 +1,7 @@
 import test from 'ava';
 import {formatIp, parseIp} from '../../../lib/ip/address.ts';
 import {formatCidr, parseCidr} from '../../../lib/ip/cidr.ts';
-import {conflicts, gatewayOf, planGateways} from '../../../plugins/bridge/gateway.ts';
+import {conflicts, planGateways} from '../../../plugins/bridge/gateway.ts';
 import type {IpConfig, Route} from '../../../lib/cni/types.ts';
 
 const ip = (address: string, gateway?: string): IpConfig => ({
@@ -59,13 +59,6 @@ test('a default route of IPAM without gateway is not added a second time', (t) =
 
 test('two addresses behind one gateway make one gateway address', (t) => {
   t.deepEqual(plan([ip('10.1.2.9/24'), ip('10.1.2.10/24')], [], true, false).gateways, ['10.1.2.1/24']);
-});
-
-test('a route without gateway goes by the first gateway of its family', (t) => {
-  const ips = [ip('10.1.2.9/24', '10.1.2.1'), ip('fd00::9/64', 'fd00::1')];
-  t.is(formatIp(gatewayOf(route('fd01::/64'), ips)!), 'fd00::1');
-  t.is(formatIp(gatewayOf(route('10.5.0.0/16', '10.1.2.3'), ips)!), '10.1.2.3');
-  t.is(gatewayOf(route('10.5.0.0/16'), [ip('10.1.2.9/24')]), undefined);
 });
 
 test('any other IPv4 address of the bridge conflicts, an IPv6 one only where subnets overlap', (t) => {

@@ -1,6 +1,6 @@
-import {findKey} from '../../lib/cni/shape.ts';
-import type {Call} from '../../lib/cni/plugin.ts';
-import type {JsonObject} from '../../lib/cni/types.ts';
+import {findKey} from './shape.ts';
+import type {Call} from './plugin.ts';
+import type {JsonObject} from './types.ts';
 
 /**
  * The type of the IPAM plugin, read without complaint: all that DEL and GC need of a configuration. One that no ADD would
