@@ -10,6 +10,7 @@ const fileNames: Readonly<Record<string, string>> = {
   kubernetes: '10-weft.conflist',
   podman: '87-weft-podman.conflist',
   'dual-stack': '20-weft-dual-stack.conflist',
+  bandwidth: '30-weft-limited.conflist',
 };
 
 export interface Conf {
