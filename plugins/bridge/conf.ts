@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import {dnsOverride, masqueradeBackend, vethMtu} from '../../lib/attach/keys.ts';
 import {parseArgs} from '../../lib/cni/args.ts';
 import {parseConf} from '../../lib/cni/conf.ts';
 import {CniError, errorCodes} from '../../lib/cni/error.ts';
@@ -92,12 +93,6 @@ export function parseBridgeConf(call: Call): BridgeConf {
   const vlan = conf.vlan ?? 0;
   if (vlan < 0 || vlan > 4094)
     throw invalid(`invalid VLAN ID ${vlan} (must be between 0 and 4094)`, 'set "vlan" to 0 for none');
-  const mtu = conf.mtu ?? 0;
-  if (mtu !== 0 && (mtu < 68 || mtu > 65535))
-    throw invalid(
-      `invalid MTU ${mtu}`,
-      '"mtu" goes from 68 to 65535; 0 or no key leaves the kernel\'s default',
-    );
   const ipamType = conf.ipam?.type || undefined;
   if (conf.disableContainerInterface && ipamType !== undefined) {
     throw invalid(
@@ -128,9 +123,9 @@ export function parseBridgeConf(call: Call): BridgeConf {
     isDefaultGateway: conf.isDefaultGateway,
     forceAddress: conf.forceAddress,
     ipMasq: conf.ipMasq,
-    ipMasqBackend: masqBackend(conf.ipMasqBackend),
+    ipMasqBackend: masqueradeBackend(conf.ipMasqBackend),
     exemptDestinations: conf.exemptDestinations,
-    mtu: mtu || undefined,
+    mtu: vethMtu(conf.mtu),
     hairpinMode: conf.hairpinMode,
     promiscMode: conf.promiscMode,
     vlan,
@@ -152,34 +147,12 @@ function invalid(msg: string, details: string): CniError {
   return new CniError(errorCodes.invalidConfig, msg, details);
 }
 
-function masqBackend(name: string | undefined): MasqueradeBackend | undefined {
-  if (name === undefined || name === '') return undefined;
-  if (name === 'iptables' || name === 'nftables') return name;
-  throw invalid(
-    `unknown ipmasq backend "${name}"`,
-    'ipMasqBackend is "nftables" (the default) or "iptables"',
-  );
-}
-
 function trunk(entries: Parameters<typeof trunkVlans>[0]): readonly number[] {
   try {
     return trunkVlans(entries);
   } catch (error) {
     throw new CniError(errorCodes.invalidConfig, (error as Error).message);
   }
-}
-
-/** An empty list counts: it says that there are none. An empty domain does not. */
-function dnsOverride(dns: z.output<typeof schema>['dns']): Dns | undefined {
-  if (!dns) return undefined;
-  const {nameservers, domain, search, options} = dns;
-  if (!nameservers && !search && !options && !domain) return undefined;
-  return {
-    ...(nameservers && {nameservers}),
-    ...(domain && {domain}),
-    ...(search && {search}),
-    ...(options && {options}),
-  };
 }
 
 /** runtimeConfig wins over args.cni, and that over CNI_ARGS. */

@@ -1,6 +1,6 @@
 import {CniError, errorCodes} from '../../lib/cni/error.ts';
-import {describeFailure} from '../../lib/cni/failure.ts';
 import type {Call} from '../../lib/cni/plugin.ts';
+import {Undo} from '../../lib/cni/undo.ts';
 import {findPrevResult} from '../../lib/cni/result.ts';
 import type {Result} from '../../lib/cni/types.ts';
 import type {Host, Sandbox} from '../../lib/host.ts';
@@ -11,9 +11,6 @@ import type {Attributes} from './attributes.ts';
 import {parseTuningConf} from './conf.ts';
 import type {Sysctl} from './conf.ts';
 import {readState, removeState, writeState} from './state.ts';
-
-/** Puts the undo of a step in store. */
-type Later = (what: string, step: () => unknown) => void;
 
 /**
  * Changes what the configuration names, and passes on the result of the plugins before. A failure at any step puts back
@@ -26,15 +23,14 @@ export async function add(call: Call, host: Host): Promise<Result> {
   if (!previous)
     throw new CniError(errorCodes.invalidConfig, 'Required prevResult missing', 'tuning is for chains');
   using sandbox = host.sandbox(call.netns);
-  await using undo = new AsyncDisposableStack();
-  const later: Later = (what, step) => undo.defer(() => quietly(call, what, step));
-  for (const sysctl of sysctls) writeSysctl(sandbox, sysctl, later);
-  if (!isEmpty(attributes)) await changeLink(call, sandbox, {attributes, dataDir}, later);
-  undo.move();
+  await using undo = new Undo(call);
+  for (const sysctl of sysctls) writeSysctl(sandbox, sysctl, undo);
+  if (!isEmpty(attributes)) await changeLink(call, sandbox, {attributes, dataDir}, undo);
+  undo.commit();
   return withAttributes(previous, call.ifName, attributes);
 }
 
-function writeSysctl({sysctl}: Sandbox, {key, path, value}: Sysctl, later: Later): void {
+function writeSysctl({sysctl}: Sandbox, {key, path, value}: Sysctl, undo: Undo): void {
   let before: string | undefined;
   try {
     before = sysctl.read(path);
@@ -47,14 +43,14 @@ function writeSysctl({sysctl}: Sandbox, {key, path, value}: Sysctl, later: Later
     const details = `sysctl "${key}": ${JSON.stringify(value)}`;
     throw new CniError(errorCodes.internal, (cause as Error).message, details);
   }
-  if (before !== undefined) later(`restore sysctl "${key}"`, () => sysctl.write(path, before));
+  if (before !== undefined) undo.add(`restore sysctl "${key}"`, () => sysctl.write(path, before));
 }
 
 async function changeLink(
   call: Call,
   sandbox: Sandbox,
   {attributes, dataDir}: {readonly attributes: Attributes; readonly dataDir: string},
-  later: Later,
+  undo: Undo,
 ): Promise<void> {
   const {containerId, ifName} = call;
   const owner = {network: call.name, containerId, ifName};
@@ -64,11 +60,11 @@ async function changeLink(
   // A plugin before this one in the chain may have tuned it, too: what it found is older.
   const noted = readState(dataDir, owner);
   writeState(dataDir, owner, {...originals, ...noted});
-  later('take back the note of what was there', () => {
+  undo.add('take back the note of what was there', () => {
     if (noted) writeState(dataDir, owner, noted);
     else removeState(dataDir, owner);
   });
-  later(`restore "${ifName}"`, () => setLink(sandbox.rt, {ifindex: link.ifindex}, changeTo(originals)));
+  undo.add(`restore "${ifName}"`, () => setLink(sandbox.rt, {ifindex: link.ifindex}, changeTo(originals)));
   await setLink(sandbox.rt, {ifindex: link.ifindex}, changeTo(attributes)).catch((cause: unknown) => {
     throw new Error(`failed to tune "${ifName}"`, {cause});
   });
@@ -83,13 +79,4 @@ function withAttributes(previous: Result, ifName: string, {mac, mtu}: Attributes
       return {...entry, ...(mac && {mac}), ...(mtu && entry.mtu !== undefined && {mtu})};
     }),
   };
-}
-
-/** An undo that fails must not hide why the ADD did. */
-async function quietly(call: Call, what: string, step: () => unknown): Promise<void> {
-  try {
-    await step();
-  } catch (error) {
-    call.warn(`undoing a failed ADD: could not ${what}: ${describeFailure(error)}`);
-  }
 }

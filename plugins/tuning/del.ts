@@ -1,9 +1,9 @@
+import {findSandbox} from '../../lib/attach/sandbox.ts';
 import {everyStep} from '../../lib/cni/every.ts';
 import {describeFailure} from '../../lib/cni/failure.ts';
 import type {Call} from '../../lib/cni/plugin.ts';
 import type {Host, Sandbox} from '../../lib/host.ts';
 import {findLink, setLink} from '../../lib/netlink/route/link.ts';
-import {isNetnsNotFound} from '../../lib/netns/netns.ts';
 import {changeTo} from './attributes.ts';
 import type {Attributes} from './attributes.ts';
 import {findDataDir} from './conf.ts';
@@ -18,7 +18,7 @@ export async function del(call: Call, host: Host): Promise<void> {
   const dataDir = findDataDir(call);
   const owner = {network: call.name, containerId: call.containerId, ifName: call.ifName};
   const originals = readState(dataDir, owner);
-  using sandbox = originals && openSandbox(call, host);
+  using sandbox = originals && findSandbox(call, host);
   if (sandbox && originals && !(await restore(call, sandbox, originals))) return;
   removeState(dataDir, owner);
 }
@@ -40,16 +40,5 @@ async function restore(call: Call, {rt}: Sandbox, originals: Attributes): Promis
   } catch (error) {
     call.warn(`could not restore "${call.ifName}": ${describeFailure(error)}`);
     return false;
-  }
-}
-
-/** `undefined` when the container is gone. */
-function openSandbox(call: Call, host: Host): Sandbox | undefined {
-  if (call.netns === '') return undefined;
-  try {
-    return host.sandbox(call.netns);
-  } catch (error) {
-    if (isNetnsNotFound(error)) return undefined;
-    throw new Error(`failed to open netns "${call.netns}"`, {cause: error});
   }
 }
