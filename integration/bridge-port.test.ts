@@ -2,8 +2,10 @@ import {
   attach,
   check,
   detach,
+  fakeIpam,
   listAddresses,
   macOrigin,
+  makePluginDir,
   pings,
   showIp,
   showLink,
@@ -110,6 +112,21 @@ test('an MTU the kernel does not take is an error that leaves nothing but the br
     t.regex(reply?.msg ?? '', /mtu/i);
     await assertNothingLeft(t, host, before);
   }
+});
+
+test('a port that does not come up is an error that names its state, and leaves nothing', async (t) => {
+  const host = await makeHost(t);
+  const dir = await makePluginDir(host, {
+    fake: `[ $CNI_COMMAND != ADD ] || ip link set $(ls /sys/class/net | grep ^veth) mode dormant
+    ${fakeIpam({cniVersion: '1.1.0', ips: [{address: '10.61.0.2/24'}]})}`,
+  });
+  const netns = await host.addNetns('a');
+  const before = await takeSnapshot(host);
+  const call = {conf: network({ipam: {type: 'fake'}}), netns, containerId: 'a', dir};
+  const {code, reply} = await tryPlugin(host, {...call, command: 'ADD'});
+  t.is(code, 1);
+  t.regex(reply?.msg ?? '', /^bridge port in error state: dormant \(veth[0-9a-f]{8}, after 2500 ms\)$/);
+  await assertNothingLeft(t, host, before);
 });
 
 test('the MAC of each source is that of the container', async (t) => {

@@ -234,16 +234,21 @@ test('an unprivileged user has reservations in a directory of its own', async (t
 
 test('opens no reservation but its own, however many there are', async (t) => {
   const host = await makeHost(t);
-  const conf = network('many', [[{subnet: '10.77.0.0/16'}]]);
+  const conf = {...network('many', [[{subnet: '10.77.0.0/16'}]]), cniVersion: '1.1.0'};
   const call = {conf, netns: '/no/such/netns', containerId: 'one'};
   await host.sh(
     `mkdir -p ${dataDir}/many && cd ${dataDir}/many && for i in $(seq 2 250); do printf 'c%s\\r\\neth0' $i > 10.77.0.$i; done`,
   );
   await callPlugin(host, {...call, containerId: 'zero', command: 'ADD'});
-  for (const command of ['ADD', 'CHECK', 'DEL'] as const) {
+  const attachments = ['zero', ...Array.from({length: 250}, (_, i) => `c${i}`)].map((containerID) => ({
+    containerID,
+    ifname: 'eth0',
+  }));
+  for (const command of ['ADD', 'CHECK', 'STATUS', 'DEL', 'GC'] as const) {
     await callPlugin(host, {
       ...call,
       command,
+      attachments,
       under: tracing('/run/trace').map((word) => (word.startsWith('trace=') ? 'trace=openat,open' : word)),
     });
     const opened = (await host.read('/run/trace')).split('\n').filter((line) => line.includes('/10.77.'));
