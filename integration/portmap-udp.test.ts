@@ -11,7 +11,7 @@ const mappings = [{hostPort: 5353, containerPort: 53, protocol: 'udp'}] as const
 /** A client that always sends from the same port, as DNS servers, games and VPNs do. */
 const client = (address: string): Question => ({protocol: 'udp', address, port: 5353, sourcePort: 4000});
 
-async function readForgotten(host: TestHost): Promise<number> {
+async function countConnections(host: TestHost): Promise<number> {
   const {stdout} = await host.run(['cat', '/proc/sys/net/netfilter/nf_conntrack_count']);
   return Number(stdout);
 }
@@ -36,25 +36,22 @@ for (const [title, index] of [
     await serve(host, 'two', 'two', 53);
     t.deepEqual(await ask(host, 'outside', client(address)), [sees('two')]);
     // The runtime lost what it knew.
-    const {call} = two;
     await unmap(host, two, {conf: portmapConf('ports', []), prevResult: undefined});
     t.deepEqual(await ask(host, 'outside', client(address)), ['ECONNREFUSED']);
-    t.truthy(call);
   });
 
 test('connections that only pass through the host, to the same port elsewhere, are kept', async (t) => {
   const host = await makeHost(t);
   const outside = await addOutside(host);
-  const web = await attachMapped(host, 'web', []);
+  await attachMapped(host, 'web', []);
   await serve(host, 'outside', 'outside', 5353);
-  const [v4 = ''] = outside.addresses;
+  const [v4] = outside.addresses;
   t.deepEqual(await ask(host, 'web', client(v4)), ['outside sees 192.0.2.1']);
-  const kept = await readForgotten(host);
+  const kept = await countConnections(host);
   t.true(kept > 0);
   const other = await attachMapped(host, 'other', mappings);
   await unmap(host, other);
-  t.is(await readForgotten(host), kept);
-  t.truthy(web);
+  t.is(await countConnections(host), kept);
 });
 
 test('of many connections the kernel sends only those that may be meant', async (t) => {
@@ -81,7 +78,7 @@ test('of many connections the kernel sends only those that may be meant', async 
     `printf '%s\\n' 'table ip t {' 'chain c {' 'type filter hook output priority 0' 'ct state invalid drop' '}' '}' | nft -f -`,
   );
   await host.run([process.execPath, '-e', flood]);
-  t.true((await readForgotten(host)) > 1000);
+  t.true((await countConnections(host)) > 1000);
   const driver = `${repository}/integration/in-process/portmap-driver.ts`;
   const {stdout} = await host.run([process.execPath, '--no-warnings', driver], {
     stdin: JSON.stringify([{command: 'ADD', conf, containerId: 'c'}]),

@@ -1,3 +1,5 @@
+import {execFileSync} from 'node:child_process';
+import {readFileSync} from 'node:fs';
 import {runPlugin} from '../../lib/cni/skel.ts';
 import {plugin} from '../../plugins/portmap/plugin.ts';
 import {FailingKernel} from './failing-host.ts';
@@ -12,6 +14,9 @@ export interface DriverCall {
   /** The number of the request that fails, from 0. */
   readonly failing?: number;
   readonly loss?: 'request' | 'answer';
+  /** Shell scripts to run before and after. */
+  readonly before?: string;
+  readonly after?: string;
 }
 
 export interface DriverOutcome {
@@ -21,6 +26,8 @@ export interface DriverOutcome {
   /** Questions and transactions, in words. */
   readonly requests: readonly string[];
   readonly durationMs: number;
+  /** What `after` wrote. */
+  readonly after: string;
 }
 
 async function run({
@@ -29,12 +36,16 @@ async function run({
   containerId,
   failing = -1,
   loss = 'request',
-}: DriverCall): Promise<DriverOutcome> {
+}: DriverCall): Promise<Omit<DriverOutcome, 'after'>> {
   const kernel = new FailingKernel(failing, loss);
   const host = kernel.open();
   const env = {
-    ...{CNI_COMMAND: command, CNI_CONTAINERID: containerId, CNI_NETNS: '/run/netns/none', CNI_IFNAME: 'eth0'},
-    ...{CNI_PATH: '/opt/cni/bin', PATH: process.env['PATH'] ?? ''},
+    CNI_COMMAND: command,
+    CNI_CONTAINERID: containerId,
+    CNI_NETNS: '/run/netns/none',
+    CNI_IFNAME: 'eth0',
+    CNI_PATH: '/opt/cni/bin',
+    PATH: process.env['PATH'] ?? '',
   };
   let stdout = '';
   let stderr = '';
@@ -52,8 +63,13 @@ async function run({
 }
 
 if (import.meta.main) {
-  const text = await new Response(process.stdin as unknown as ReadableStream).text();
+  const text = readFileSync(0, 'utf8');
+  const sh = (script: string) => execFileSync('/bin/sh', ['-ec', script], {encoding: 'utf8'});
   const outcomes: DriverOutcome[] = [];
-  for (const call of JSON.parse(text) as DriverCall[]) outcomes.push(await run(call));
+  for (const call of JSON.parse(text) as DriverCall[]) {
+    if (call.before !== undefined) sh(call.before);
+    const outcome = await run(call);
+    outcomes.push({...outcome, after: call.after === undefined ? '' : sh(call.after)});
+  }
   console.log(JSON.stringify(outcomes));
 }

@@ -15,6 +15,7 @@ import {planBackend} from './backend.ts';
 import type {Backend} from './backend.ts';
 import {parseConditions} from './conditions.ts';
 import type {Condition} from './conditions.ts';
+import {planHostIp} from './mapping.ts';
 import type {Containers, Mapping} from './mapping.ts';
 
 const text = z.optional(z.string());
@@ -113,7 +114,7 @@ function planMappings(raw: readonly RawMapping[]): Mapping[] {
       if (port < 1 || port > 65_535)
         throw invalid(`Invalid ${name} port number: ${port}`, 'ports go from 1 to 65535');
     }
-    return {hostPort, containerPort, protocol: planProtocol(protocol), hostIp: planHostIp(hostIP)};
+    return {hostPort, containerPort, protocol: planProtocol(protocol), ...planHostIp(parseHostIp(hostIP))};
   });
 }
 
@@ -126,16 +127,15 @@ function planProtocol(text: string | undefined): PortProtocol {
   );
 }
 
-/** 0.0.0.0 and :: stand for every address, of both families: that is how runtimes write "none". */
-function planHostIp(text: string | undefined): Ip | undefined {
+function parseHostIp(text: string | undefined): Ip | undefined {
   if (text === undefined || text === '') return undefined;
   const ip = parseIp(text);
   if (!ip) throw invalid(`invalid IP address: ${text}`, 'portMappings: hostIP is an address of the host');
-  return ip.value === 0n ? undefined : ip;
+  return ip;
 }
 
 /** The first address of each family that is on CNI_IFNAME in the container, or that names no interface. */
-function findContainers({ifName}: Call, {ips, interfaces}: Result): Containers {
+export function findContainers({ifName}: Pick<Call, 'ifName'>, {ips, interfaces}: Result): Containers {
   const own = ips.filter(({interface: index}) => {
     const entry = index === undefined ? undefined : interfaces[index];
     return !entry || (entry.name === ifName && entry.sandbox);
@@ -145,6 +145,6 @@ function findContainers({ifName}: Call, {ips, interfaces}: Result): Containers {
   return {...(v4 && {4: v4}), ...(v6 && {6: v6})};
 }
 
-export function invalid(msg: string, details: string): CniError {
+function invalid(msg: string, details: string): CniError {
   return new CniError(errorCodes.invalidConfig, msg, details);
 }

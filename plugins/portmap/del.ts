@@ -2,14 +2,16 @@ import {everyStep} from '../../lib/cni/every.ts';
 import {describeFailure} from '../../lib/cni/failure.ts';
 import type {Owner} from '../../lib/cni/owner.ts';
 import type {Call} from '../../lib/cni/plugin.ts';
+import {findPrevResult} from '../../lib/cni/result.ts';
 import type {Host} from '../../lib/host.ts';
 import {portProtocols} from '../../lib/netlink/nft/match.ts';
 import type {Operation} from '../../lib/netlink/nft/operation.ts';
 import {isMissingNftables} from '../../lib/netlink/nft/socket.ts';
 import {transact} from '../../lib/netlink/nft/transaction.ts';
+import {findContainers} from './conf.ts';
 import {forgetConnections} from './conntrack.ts';
 import {removeLegacyForwarding} from './iptables.ts';
-import {families} from './mapping.ts';
+import {families, planForwards} from './mapping.ts';
 import type {Mapping} from './mapping.ts';
 import {explain} from './portmap.ts';
 import {planReferenceRemoval} from './reference-nft.ts';
@@ -31,41 +33,62 @@ export async function removeForwarding(call: Call, host: Host, mappings: readonl
     () => planRemoval(host.nft, owner, mappings),
     async () => ({operations: await planReferenceRemoval(host.nft, owner), removed: []}),
   ];
+  const removed = knownMappings(call, mappings);
   await everyStep([
-    () => removeFromNftables(call, host, plans),
+    () => removeFromNftables(host, {what: call.containerId, plans, removed}),
     () => (mappings.length === 0 ? undefined : removeLegacyForwarding(owner, {env: call.env})),
+    () => forgetUdp(call, host, removed),
   ]);
 }
 
-type Plan = () => Promise<RemovalPlan>;
-
-/** Carries out plans together or, if that fails, one by one, so that what cannot be removed keeps nothing else. */
-export async function removeFromNftables(call: Call, host: Host, plans: readonly Plan[]): Promise<void> {
-  const apart = () => everyStep(plans.map((plan) => () => carryOut(call, host, [plan])));
-  await carryOut(call, host, plans).catch((error: unknown) => {
-    if (plans.length === 1) throw error;
-    return apart();
-  });
+/** What the previous result tells of where the ports led: the reference's rules are not read for it. */
+function knownMappings(call: Call, mappings: readonly Mapping[]): RemovedMapping[] {
+  const udp = mappings.filter(({protocol}) => protocol === 'udp');
+  const previous = udp.length === 0 ? undefined : findPrevResult(call);
+  if (!previous) return [];
+  return planForwards(udp, findContainers(call, previous)).map(({family, hostPort, container}) => ({
+    family,
+    protocol: portProtocols.udp,
+    hostPort,
+    container: container.ip,
+  }));
 }
 
-async function carryOut(call: Call, host: Host, plans: readonly Plan[]): Promise<void> {
-  let removed: readonly RemovedMapping[] = [];
+/** What is to be removed, and of what. */
+export interface Removal {
+  readonly what: string;
+  readonly plans: readonly (() => Promise<RemovalPlan>)[];
+  /** Gets what was removed. */
+  readonly removed: RemovedMapping[];
+}
+
+/** Carries out plans together or, if that fails, one by one, so that what cannot be removed keeps nothing else. */
+export async function removeFromNftables(host: Host, removal: Removal): Promise<void> {
+  const {plans} = removal;
+  try {
+    await carryOut(host, removal);
+  } catch {
+    await everyStep(plans.map((plan) => () => carryOut(host, {...removal, plans: [plan]})));
+  }
+}
+
+async function carryOut(host: Host, {what, plans, removed}: Removal): Promise<void> {
+  let planned: readonly RemovalPlan[] = [];
   try {
     await transact(host.nft, async (): Promise<readonly Operation[]> => {
-      const planned = await Promise.all(plans.map((plan) => plan()));
-      removed = planned.flatMap((plan) => plan.removed);
+      planned = await Promise.all(plans.map((plan) => plan()));
       return planned.flatMap(({operations}) => operations);
     });
   } catch (error) {
     // A kernel without nftables holds nothing in it.
     if (isMissingNftables(error)) return;
-    throw new Error(`remove the port mappings of ${call.containerId || call.name}`, {cause: explain(error)});
+    throw new Error(`remove the port mappings of ${what}`, {cause: explain(error)});
   }
-  await forgetUdp(call, host, removed);
+  removed.push(...planned.flatMap((plan) => plan.removed));
 }
 
 /** After the mappings are gone, or a client that keeps sending would bring its connection back. */
-async function forgetUdp(call: Call, host: Host, removed: readonly RemovedMapping[]): Promise<void> {
+export async function forgetUdp(call: Call, host: Host, removed: readonly RemovedMapping[]): Promise<void> {
   const udp = removed.filter(({protocol}) => protocol === portProtocols.udp);
   for (const family of families) {
     const own = udp.filter((mapping) => mapping.family === family);

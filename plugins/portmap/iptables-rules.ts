@@ -3,7 +3,7 @@ import {formatIp} from '../../lib/ip/address.ts';
 import type {Family} from '../../lib/ip/address.ts';
 import {formatCidr, hostCidr, isDefault, subnetOf} from '../../lib/ip/cidr.ts';
 import {iptablesChainName} from '../../lib/nat/names.ts';
-import type {Forward} from './mapping.ts';
+import type {Forward, Mapping} from './mapping.ts';
 import {dnatComment, parseDnatComment, topChains} from './reference-names.ts';
 import type {ChainPrefix} from './reference-names.ts';
 
@@ -12,6 +12,8 @@ export interface IptablesForwarding {
   readonly owner: Owner;
   readonly family: Family;
   readonly forwards: readonly Forward[];
+  /** Also those of the other family: in the rules that lead to the chain the reference lists all ports. */
+  readonly mappings: readonly Pick<Mapping, 'protocol' | 'hostPort'>[];
   readonly snat: boolean;
   readonly masqAll: boolean;
   readonly markBit: number;
@@ -65,9 +67,9 @@ export function planIptables(wanted: IptablesForwarding): IptablesPlan {
 }
 
 /** One rule for each protocol and fifteen ports: more iptables' multiport does not take. */
-function planEntries({owner, forwards, matches}: IptablesForwarding, chain: string): string[] {
+function planEntries({owner, mappings, matches}: IptablesForwarding, chain: string): string[] {
   const ports = new Map<string, number[]>();
-  for (const {protocol, hostPort} of forwards) {
+  for (const {protocol, hostPort} of mappings) {
     ports.set(protocol, [...(ports.get(protocol) ?? []), hostPort]);
   }
   const comment = `-m comment --comment ${quote(dnatComment(owner), {always: true})}`;

@@ -8,8 +8,10 @@ export interface Mapping {
   readonly protocol: PortProtocol;
   readonly hostPort: number;
   readonly containerPort: number;
-  /** The host's address it is for; undefined for all of them, in both families. */
+  /** The host's address it is for; undefined for all of them. */
   readonly hostIp: Ip | undefined;
+  /** The only family it is for; undefined for both. */
+  readonly family: Family | undefined;
 }
 
 /** The container's addresses, with the prefix of their subnet: the first of each family. */
@@ -34,5 +36,10 @@ export function planForwards(mappings: readonly Mapping[], containers: Container
 
 /** The mappings that concern a family. */
 export function mappingsOf(mappings: readonly Mapping[], family: Family): Mapping[] {
-  return mappings.filter(({hostIp}) => hostIp === undefined || familyOf(hostIp) === family);
+  return mappings.filter((mapping) => mapping.family === undefined || mapping.family === family);
+}
+
+/** What "hostIP" says: 0.0.0.0 is every address of IPv4, :: every one of IPv6, none every address. */
+export function planHostIp(ip: Ip | undefined): Pick<Mapping, 'hostIp' | 'family'> {
+  return {hostIp: ip?.value === 0n ? undefined : ip, family: ip && familyOf(ip)};
 }

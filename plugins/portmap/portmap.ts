@@ -103,12 +103,22 @@ export function planIptablesForwardings(
   conf: PortmapConf,
   forwards: readonly Forward[],
 ): IptablesForwarding[] {
-  const {owner, snat, masqAll, markBit, externalSetMarkChain, matches} = conf;
+  const {owner, mappings, snat, masqAll, markBit, externalSetMarkChain} = conf;
   return families.flatMap((family) => {
     const own = forwards.filter((forward) => forward.family === family);
     if (own.length === 0) return [];
     return [
-      {owner, family, forwards: own, snat, masqAll, markBit, externalSetMarkChain, matches: matches[family]},
+      {
+        owner,
+        family,
+        forwards: own,
+        mappings,
+        snat,
+        masqAll,
+        markBit,
+        externalSetMarkChain,
+        matches: conf.matches[family],
+      },
     ];
   });
 }

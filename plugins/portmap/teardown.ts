@@ -4,6 +4,7 @@ import type {Json, JsonObject} from '../../lib/cni/types.ts';
 import {parseIp} from '../../lib/ip/address.ts';
 import {portProtocols} from '../../lib/netlink/nft/match.ts';
 import type {PortProtocol} from '../../lib/netlink/nft/match.ts';
+import {planHostIp} from './mapping.ts';
 import type {Mapping} from './mapping.ts';
 
 /**
@@ -29,7 +30,7 @@ function readMapping(entry: JsonObject | undefined): Mapping[] {
       protocol: name as PortProtocol,
       hostPort,
       containerPort: isPort(containerPort) ? containerPort : 0,
-      hostIp: ip?.value === 0n ? undefined : ip,
+      ...planHostIp(ip),
     },
   ];
 }

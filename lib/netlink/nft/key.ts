@@ -19,30 +19,33 @@ export type DestinationKey = 'address' | 'port';
 // linux/netfilter/nf_tables.h: a register of 16 bytes is four of 4 bytes, counted from NFT_REG32_00.
 const register32 = 8;
 
+/** A map; with its id where the same transaction makes it. */
+type LookedUp = SetRef & {readonly id?: number};
+
 const words = {4: 'ip', 6: 'ip6'} as const;
 const destinations = {4: {offset: 16, length: 4}, 6: {offset: 24, length: 16}} as const;
 
 /** `meta l4proto . th dport vmap @name`: the verdict that the map has for the key. */
-export function verdictOfDestination(key: DestinationKey, family: Family, map: SetRef): Statement {
+export function verdictOfDestination(key: DestinationKey, family: Family, map: LookedUp): Statement {
   return {
     text: `${formatKey(key, family)} vmap @${map.set}`,
     expressions: [
       ...ofFamily(family),
       ...loadKey(key, family),
-      {name: 'lookup', data: {set: map.set, sreg: register, dreg: verdictRegister}},
+      {name: 'lookup', data: {set: map.set, setId: map.id, sreg: register, dreg: verdictRegister}},
     ],
   };
 }
 
 /** `dnat ip to meta l4proto . th dport map @name`: the new destination, address and port, is what the map has for the key. */
-export function dnatByDestination(key: DestinationKey, family: Family, map: SetRef): Statement {
+export function dnatByDestination(key: DestinationKey, family: Family, map: LookedUp): Statement {
   const text = `dnat ${words[family]} to ${formatKey(key, family).replace(/^meta nfproto \S+ /, '')} map @${map.set}`;
   return {
     text: key === 'port' ? `meta nfproto ipv${family} ${text}` : text,
     expressions: [
       ...ofFamily(family),
       ...loadKey(key, family),
-      {name: 'lookup', data: {set: map.set, sreg: register, dreg: register}},
+      {name: 'lookup', data: {set: map.set, setId: map.id, sreg: register, dreg: register}},
       {
         name: 'nat',
         data: {

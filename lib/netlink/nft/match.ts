@@ -113,23 +113,24 @@ export function compareMark(
 
 export type ConnectionState = keyof typeof ctStates;
 
-/** `ct state established,related`: any of them. */
+/** `ct state established,related`: any of them; or, with `!=`, none of them. */
 export function compareConnectionState(
   comparison: Comparison,
   states: readonly ConnectionState[],
 ): Statement {
-  const bits = states.reduce((sum, state) => sum | ctStates[state], 0);
-  const list = (Object.keys(ctStates) as ConnectionState[]).filter((state) => (bits & ctStates[state]) !== 0);
-  // "Any of these bits" is: not zero.
-  const opposite = comparison === '==' ? '!=' : '==';
-  const text = list.join(',');
+  const load: Expression = {name: 'ct', data: {key: ctKeys.state, dreg: register}};
+  const list = (Object.keys(ctStates) as ConnectionState[]).filter((state) => states.includes(state));
+  if (comparison === '!=') {
+    return {
+      text: list.map((state) => `ct state != ${state}`).join(' '),
+      // A connection has one state.
+      expressions: list.flatMap((state) => [load, compare('!=', u32(ctStates[state]))]),
+    };
+  }
+  const bits = list.reduce((sum, state) => sum | ctStates[state], 0);
   return {
-    text: comparison === '==' ? `ct state ${text}` : `ct state & (${list.join(' | ')}) == 0x0`,
-    expressions: [
-      {name: 'ct', data: {key: ctKeys.state, dreg: register}},
-      masked(u32(bits)),
-      compare(opposite, u32(0)),
-    ],
+    text: `ct state ${list.join(',')}`,
+    expressions: [load, masked(u32(bits)), compare('!=', u32(0))],
   };
 }
 

@@ -29,7 +29,10 @@ const isMap = 8;
 const verdictType = 0xffffff00;
 
 /** libnftnl/udata.h, enum nftnl_udata_set_types. */
-const entries = {keyOrder: 0, dataOrder: 1, dataInterval: 6} as const;
+const entries = {keyOrder: 0, dataOrder: 1, keyExpression: 3, dataExpression: 4, dataInterval: 6} as const;
+
+/** What nft says of a concatenation beside its type: "made by an expression of kind 13", a concatenation, "without more". */
+const concatenation = Uint8Array.from([0, 4, 13, 0, 0, 0, 1, 0]);
 
 export interface SetRef extends TableRef {
   readonly set: string;
@@ -76,9 +79,11 @@ function newSet({family, table, set, key, data, id, comment}: NftSet, {verb, fla
         entries: [
           [entries.keyOrder, number(typeOrder(key))],
           ...(data === undefined
-            ? []
+            ? expressionOf(entries.keyExpression, key)
             : ([
                 [entries.dataOrder, number(order)],
+                ...expressionOf(entries.keyExpression, key),
+                ...expressionOf(entries.dataExpression, data),
                 [entries.dataInterval, number(0)],
               ] as const)),
         ],
@@ -101,6 +106,13 @@ export function deleteSet({family, table, set}: SetRef): Operation {
     // nft takes either word for either object.
     () => `delete set ${family} ${table} ${set}`,
   );
+}
+
+function expressionOf(
+  entry: number,
+  type: SetType | 'verdict',
+): readonly (readonly [type: number, value: Uint8Array])[] {
+  return typeof type === 'string' ? [] : [[entry, concatenation]];
 }
 
 function number(value: number): Uint8Array {

@@ -59,12 +59,12 @@ export function matchInputInterface(name: string): Statement {
 }
 
 /** `iifname @names`: the interface is in a set of names. */
-export function matchInputInterfaceSet(set: SetRef): Statement {
+export function matchInputInterfaceSet(set: SetRef & {readonly id?: number}): Statement {
   return {
     text: `iifname @${set.set}`,
     expressions: [
       {name: 'meta', data: {key: metaKeys.iifname, dreg: register}},
-      {name: 'lookup', data: {set: set.set, sreg: register}},
+      {name: 'lookup', data: {set: set.set, setId: set.id, sreg: register}},
     ],
   };
 }

@@ -12,12 +12,28 @@ import {expressionNames} from '../../../../lib/netlink/nft/expression.ts';
 import type {Expression} from '../../../../lib/netlink/nft/expression.ts';
 import type {Operation} from '../../../../lib/netlink/nft/operation.ts';
 import {addRule, deleteRule, flushChain, insertRule} from '../../../../lib/netlink/nft/rule.ts';
+import type {Statement} from '../../../../lib/netlink/nft/rule.ts';
+import {dnatByDestination, verdictOfDestination} from '../../../../lib/netlink/nft/key.ts';
+import {
+  compareAddressRange,
+  compareConnectionState,
+  compareInputInterface,
+  compareMac,
+  compareMark,
+  comparePorts,
+  compareProtocol,
+  compareSubnet,
+} from '../../../../lib/netlink/nft/match.ts';
 import {deleteSet, ensureSet} from '../../../../lib/netlink/nft/set.ts';
 import {
   masquerade,
   matchAddress,
+  matchChangedDestination,
   matchInputInterface,
+  matchInputInterfaceSet,
+  matchMarkBit,
   matchSourceMac,
+  setMarkBit,
   verdict,
   verdictOfAddress,
 } from '../../../../lib/netlink/nft/statement.ts';
@@ -51,6 +67,31 @@ const equals = (value: Uint8Array): Expression => ({
   data: {sreg: 1, op: cmpOps.eq, value: {value}},
 });
 const u32 = (value: number) => Uint8Array.of(value, 0, 0, 0);
+
+const owners = {...weft, id: 4, set: 'owners', key: ['mark', 'mark']} as const;
+const interfaces = {...weft, id: 5, set: 'interfaces', key: 'ifname'} as const;
+const ports4 = {...weft, id: 6, set: 'ports4', key: ['inet_proto', 'inet_service'], data: 'verdict'} as const;
+const hosts6 = {
+  ...weft,
+  id: 7,
+  set: 'hosts6',
+  key: ['ipv6_addr', 'inet_proto', 'inet_service'],
+  data: 'verdict',
+} as const;
+const targets4 = {...ports4, id: 8, set: 'targets4', data: ['ipv4_addr', 'inet_service']} as const;
+const targets6 = {...hosts6, id: 9, set: 'targets6', data: ['ipv6_addr', 'inet_service']} as const;
+const loopback = parseCidr('127.0.0.0/8')!;
+const port = (number: number) => Buffer.from([number >> 8, number & 255, 0, 0]);
+const key = (protocol: number, number: number) =>
+  Buffer.concat([Buffer.from([protocol, 0, 0, 0]), port(number)]);
+/** Rules of chain "spare", by what they say. */
+const spareRules = (rules: Readonly<Record<string, readonly Statement[]>>) =>
+  Object.fromEntries(
+    Object.entries(rules).map(([text, statements]) => [
+      `add rule inet weft spare ${text}`,
+      addRule({...spare, statements}),
+    ]),
+  );
 
 const operations: Record<string, Operation> = {
   'add table inet weft { comment "NAT" ; }': ensureTable({...weft, comment: 'NAT'}),
@@ -164,6 +205,78 @@ const operations: Record<string, Operation> = {
       {key: ip('10.1.0.7'), verdict: {kind: 'jump', chain: 'target'}},
     ],
   ),
+  'add set inet weft owners { type mark . mark ; }': ensureSet({...owners, id: 1}),
+  'add set inet weft interfaces { type ifname ; }': ensureSet({...interfaces, id: 1}),
+  'add map inet weft ports4 { type inet_proto . inet_service : verdict ; }': ensureSet({...ports4, id: 1}),
+  'add map inet weft hosts6 { type ipv6_addr . inet_proto . inet_service : verdict ; }': ensureSet({
+    ...hosts6,
+    id: 1,
+  }),
+  'add map inet weft targets4 { type inet_proto . inet_service : ipv4_addr . inet_service ; }': ensureSet({
+    ...targets4,
+    id: 1,
+  }),
+  'add map inet weft targets6 { type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service ; }':
+    ensureSet({...targets6, id: 1}),
+  'create element inet weft ports4 { tcp . 8080 comment "owner" : jump target }': addElements(ports4, [
+    {key: key(6, 8080), verdict: {kind: 'jump', chain: 'target'}, comment: 'owner'},
+  ]),
+  'create element inet weft targets4 { udp . 53 comment "owner" : 10.0.0.2 . 5353 }': addElements(targets4, [
+    {key: key(17, 53), data: Buffer.concat([ip('10.0.0.2'), port(5353)]), comment: 'owner'},
+  ]),
+  'create element inet weft targets6 { 2001:db8::1 . sctp . 80 : fd00::2 . 8080 }': addElements(targets6, [
+    {
+      key: Buffer.concat([ip('2001:db8::1'), key(132, 80)]),
+      data: Buffer.concat([ip('fd00::2'), port(8080)]),
+    },
+  ]),
+  'create element inet weft owners { 0x12345678 . 0x9abcdef0 comment "owner" }': addElements(owners, [
+    {key: Buffer.from('78563412f0debc9a', 'hex'), comment: 'owner'},
+  ]),
+  'add element inet weft interfaces { "cni0" }': ensureElements(interfaces, [
+    {key: Buffer.from('cni0'.padEnd(16, '\0'))},
+  ]),
+  ...spareRules({
+    'meta nfproto ipv4 meta l4proto . th dport vmap @ports4': [verdictOfDestination('port', 4, ports4)],
+    'ip6 daddr . meta l4proto . th dport vmap @hosts6': [verdictOfDestination('address', 6, hosts6)],
+    'meta nfproto ipv4 dnat ip to meta l4proto . th dport map @targets4': [
+      dnatByDestination('port', 4, targets4),
+    ],
+    'dnat ip6 to ip6 daddr . meta l4proto . th dport map @targets6': [
+      dnatByDestination('address', 6, targets6),
+    ],
+    'ct status dnat meta mark & 0x2000 == 0x2000 masquerade': [
+      matchChangedDestination(),
+      matchMarkBit(0x2000),
+      masquerade(),
+    ],
+    'ip saddr 127.0.0.0/8 meta mark set meta mark | 0x2000': [
+      matchAddress('saddr', loopback),
+      setMarkBit(0x2000),
+    ],
+    'ip daddr 127.0.0.0/8 iifname @interfaces drop': [
+      matchAddress('daddr', loopback),
+      matchInputInterfaceSet(interfaces),
+      verdict({kind: 'drop'}),
+    ],
+    'ip saddr != 10.0.0.0/8 accept': [compareSubnet('saddr', '!=', parseCidr('10.1.2.3/8')!), accept],
+    'ip saddr != 10.0.0.0/9 accept': [compareSubnet('saddr', '!=', parseCidr('10.0.0.0/9')!), accept],
+    'ip6 daddr != 2001:db8::1 accept': [compareSubnet('daddr', '!=', parseCidr('2001:db8::1/128')!), accept],
+    'ip saddr != 10.0.0.1-10.0.0.9 accept': [
+      compareAddressRange('saddr', '!=', {first: parseIp('10.0.0.1')!, last: parseIp('10.0.0.9')!}),
+      accept,
+    ],
+    'iifname != "eth0" accept': [compareInputInterface('!=', 'eth0'), accept],
+    'iifname "eth*" accept': [compareInputInterface('==', 'eth*'), accept],
+    'ether saddr 02:00:00:00:00:01 accept': [compareMac('saddr', '==', '02:00:00:00:00:01'), accept],
+    'meta mark & 0xff != 0x3 accept': [compareMark('meta', '!=', {value: 3, mask: 0xff}), accept],
+    'ct mark 0x7 accept': [compareMark('ct', '==', {value: 7}), accept],
+    'ct state new,established accept': [compareConnectionState('==', ['new', 'established']), accept],
+    'ct state != new accept': [compareConnectionState('!=', ['new']), accept],
+    'meta l4proto != udp accept': [compareProtocol('!=', 'udp'), accept],
+    'tcp sport 1024 accept': [comparePorts('tcp', {field: 'sport', first: 1024}, '=='), accept],
+    'th dport != 1-1023 accept': [comparePorts('th', {field: 'dport', first: 1, last: 1023}, '!='), accept],
+  }),
   'delete element inet weft addresses4 { 10.1.0.5 }': deleteElements(addresses4, [ip('10.1.0.5')]),
   'flush chain inet weft other': flushChain(other),
   'delete rule inet weft target handle 16': deleteRule(target, 16n),
@@ -214,10 +327,20 @@ function tree(lines: readonly string[], depth = 0): Attribute[] {
     let end = i + 1;
     while (end < lines.length && lines[end]!.startsWith(`${indent}  `)) end++;
     const [head = '', value] = line.split(' ');
-    out.push([head, value ?? tree(lines.slice(i + 1, end), depth + 1)]);
+    // A nest without its length, which its members give.
+    out.push(value === undefined ? [head.slice(4), tree(lines.slice(i + 1, end), depth + 1)] : [head, value]);
     i = end;
   }
-  return out.sort(([a], [b]) => (a.slice(4) < b.slice(4) ? -1 : a.slice(4) > b.slice(4) ? 1 : 0));
+  const number = ([head]: Attribute) => head.slice(-4);
+  return out
+    .filter((attribute) => !isDefaultOperation(attribute, out))
+    .sort((a, b) => (number(a) < number(b) ? -1 : number(a) > number(b) ? 1 : 0));
+}
+
+/** Of a bitwise expression with mask and xor nft says that it is one, in some releases and places. */
+function isDefaultOperation([head, value]: Attribute, siblings: readonly Attribute[]): boolean {
+  const has = (type: string) => siblings.some(([other]) => other === type);
+  return head === '08000600' && value === '00000000' && has('0480') && has('0580');
 }
 
 function lines(bytes: Buffer, depth = 0): string[] {
