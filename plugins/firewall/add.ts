@@ -5,6 +5,7 @@ import type {Result} from '../../lib/cni/types.ts';
 import type {Host} from '../../lib/host.ts';
 import {knownOf, wantedOf} from './attachment.ts';
 import {ensureFirewall} from './backend.ts';
+import type {Choice} from './backend.ts';
 import {parseFirewallConf, requirePrevResult} from './conf.ts';
 import type {FirewallConf} from './conf.ts';
 import {findFirewalld, openFirewalld} from './firewalld.ts';
@@ -32,10 +33,15 @@ export async function add(call: Call, host: Host): Promise<Result> {
       call.warn(`undoing a failed ADD: ${describeFailure(error)}`);
     }
   });
-  await ensureFirewall(call, host, conf.backend === 'iptables' ? 'iptables' : 'nftables', wanted);
+  await ensureFirewall(call, host, choiceOf(conf, firewalld), wanted);
   await firewalld?.add(conf.zone, wanted.ips);
   undo.move();
   return result;
+}
+
+/** What is done beside firewalld, or without it. */
+export function choiceOf({backend}: FirewallConf, firewalld: Firewalld | undefined): Choice {
+  return {backend: backend === 'iptables' ? 'iptables' : 'nftables', withFirewalld: firewalld !== undefined};
 }
 
 /** firewalld where it is asked for, or runs and nothing else is asked for. */

@@ -17,7 +17,8 @@ import {counter, tableFamilies} from './statements.ts';
 /** linux/netfilter.h, NF_INET_FORWARD. */
 const forwardHook = 2;
 
-function admission(mark: number): Statement[] {
+/** The rule, as iptables itself writes it for `-m mark --mark 0x1000/0x1000 -j ACCEPT`. */
+export function admission(mark: number): Statement[] {
   return [matchMarkBit(mark), counter(), verdict({kind: 'accept'})];
 }
 

@@ -15,35 +15,43 @@ import {familiesOf} from './leftovers.ts';
 import {checkAdmitted, ensureAdminChain, ensureAdmitted} from './nft.ts';
 import type {Wanted} from './nft.ts';
 
+/** What an attachment's traffic is let through with. */
+export interface Choice {
+  readonly backend: Exclude<Backend, 'firewalld'>;
+  /** firewalld as well: then a kernel without nftables is none of our business. */
+  readonly withFirewalld: boolean;
+}
+
 /** Lets an attachment's traffic through. Idempotent. */
-export async function ensureFirewall(
-  call: Call,
-  host: Host,
-  backend: Backend,
-  wanted: Wanted,
-): Promise<void> {
-  if (backend === 'iptables') return ensureIptables(wanted, call);
-  try {
-    await ensureByNft(call, host, wanted);
-  } catch (error) {
-    if (isMissingNftables(error) && findTool('iptables-restore', call)) return ensureIptables(wanted, call);
-    throw explain(error);
-  }
+export async function ensureFirewall(call: Call, host: Host, choice: Choice, wanted: Wanted): Promise<void> {
+  await withBackend(call, choice, {
+    nftables: () => ensureByNft(call, host, wanted),
+    iptables: () => ensureIptables(wanted, call),
+    neither: async () => {},
+  });
 }
 
 /** What is missing of it, one sentence each; empty when all is as it should be. */
-export async function checkFirewall(
+export function checkFirewall(call: Call, host: Host, choice: Choice, wanted: Wanted): Promise<string[]> {
+  return withBackend(call, choice, {
+    nftables: () => checkByNft(call, host, wanted),
+    iptables: () => checkIptablesBackend(wanted, call),
+    neither: async () => [],
+  });
+}
+
+async function withBackend<T>(
   call: Call,
-  host: Host,
-  backend: Backend,
-  wanted: Wanted,
-): Promise<string[]> {
-  if (backend === 'iptables') return checkIptablesBackend(wanted, call);
+  {backend, withFirewalld}: Choice,
+  how: Readonly<Record<Choice['backend'] | 'neither', () => Promise<T>>>,
+): Promise<T> {
+  if (backend === 'iptables') return how.iptables();
   try {
-    return await checkByNft(call, host, wanted);
+    return await how.nftables();
   } catch (error) {
-    if (isMissingNftables(error) && findTool('iptables-restore', call))
-      return checkIptablesBackend(wanted, call);
+    if (!isMissingNftables(error)) throw explain(error);
+    if (withFirewalld) return how.neither();
+    if (findTool('iptables-restore', call)) return how.iptables();
     throw explain(error);
   }
 }

@@ -1,7 +1,7 @@
 import type {Call} from '../../lib/cni/plugin.ts';
 import {findPrevResult} from '../../lib/cni/result.ts';
 import type {Host} from '../../lib/host.ts';
-import {chooseFirewalld} from './add.ts';
+import {choiceOf, chooseFirewalld} from './add.ts';
 import {wantedOf} from './attachment.ts';
 import {checkFirewall} from './backend.ts';
 import {parseFirewallConf, requirePrevResult} from './conf.ts';
@@ -13,7 +13,7 @@ export async function check(call: Call, host: Host): Promise<void> {
   if (wanted.ips.length === 0) return;
   using firewalld = await chooseFirewalld(call, conf);
   const missing = [
-    ...(await checkFirewall(call, host, conf.backend === 'iptables' ? 'iptables' : 'nftables', wanted)),
+    ...(await checkFirewall(call, host, choiceOf(conf, firewalld), wanted)),
     ...((await firewalld?.check(conf.zone, wanted.ips)) ?? []),
   ];
   if (missing.length > 0) throw new Error(missing.join('; '));

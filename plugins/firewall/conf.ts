@@ -93,29 +93,19 @@ function backendOf(call: Call, name: string | undefined): Backend | undefined {
 }
 
 function adminChainOf(name: string): string {
-  if (/^[A-Za-z][A-Za-z0-9_.-]*$/.test(name) && name.length <= longestChain && !ownChains.has(name))
-    return name;
+  const isName = /^[A-Za-z][A-Za-z0-9_.-]*$/.test(name) && name.length <= longestChain;
+  if (isName && !ownChains.test(name)) return name;
   throw invalid(
     `iptablesAdminChainName: "${name}" cannot be the name of a chain`,
-    `at most ${longestChain} letters, digits, "-", "_" and "." that begin with a letter`,
+    isName
+      ? 'that is a chain with a meaning of its own'
+      : `at most ${longestChain} letters, digits, "-", "_" and "." that begin with a letter`,
   );
 }
 
 /** Chains that mean something else, to us or to iptables. */
-const ownChains: ReadonlySet<string> = new Set(
-  [
-    'forward',
-    'admin',
-    'policy',
-    'to-containers',
-    'CNI-FORWARD',
-    'FORWARD',
-    'INPUT',
-    'OUTPUT',
-    'ACCEPT',
-    'DROP',
-  ].concat('RETURN', 'CNI-ISOLATION-STAGE-1', 'CNI-ISOLATION-STAGE-2'),
-);
+const ownChains =
+  /^(forward|admin|policy|to-containers|(admit|isolated|same-bridge)-.*|CNI-FORWARD|CNI-ISOLATION-.*|FORWARD|INPUT|OUTPUT|ACCEPT|DROP|RETURN)$/;
 
 function policyOf(name: string): Policy | undefined {
   if (name === '' || name === 'open') return undefined;
@@ -140,8 +130,15 @@ export function bridgeOf(policy: Policy, {interfaces}: Result): string {
       'prevResult names no interface',
     );
   }
-  if (first.name === '')
+  if (first.name === '') {
     throw invalid('got empty bridge name', 'the first interface of prevResult has no name');
+  }
+  if (Buffer.byteLength(first.name) > 15 || /[/\s"'\\]/.test(first.name)) {
+    throw invalid(
+      `prevResult: "${first.name}" cannot be the name of a bridge`,
+      'the first interface of prevResult is taken for the bridge that ingressPolicy is about',
+    );
+  }
   return first.name;
 }
 
