@@ -78,6 +78,17 @@ test('of a masqueraded container of ours the reference plugins leave only map el
   await assertNothingLeft(t, host, before, allowed);
 });
 
+test("CHECK finds the reference's masquerading where the configuration says that it is", async (t) => {
+  const host = await makeHost(t);
+  const call = {conf: masqueraded, containerId: 'swapped-1', netns: await host.addNetns('pod')};
+  const prevResult = await callPlugin(host, {...call, command: 'ADD', dir: referenceDir()});
+  const {code, reply} = await tryPlugin(host, {...call, command: 'CHECK', prevResult});
+  t.is(code, 1);
+  t.regex(reply?.msg ?? '', /is not masqueraded: map inet weft/);
+  const conf = {...masqueraded, ipMasqBackend: 'iptables'};
+  await callPlugin(host, {...call, conf, command: 'CHECK', prevResult});
+});
+
 test('the address of a container that the reference plugins removed is masqueraded for its next owner', async (t) => {
   const host = await makeHost(t);
   const ranges = [[{subnet: '10.61.0.0/24', rangeStart: '10.61.0.9', rangeEnd: '10.61.0.9'}]];
