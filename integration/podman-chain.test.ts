@@ -10,6 +10,7 @@ import {
   chainStays,
   makeDualStackConflist,
   podmansOwn,
+  publishBoth,
   readDefaultConflist,
   runServices,
   untilReady,
@@ -42,8 +43,6 @@ async function prepare(t: ExecutionContext, conflist: string): Promise<Setting> 
   await host.write('/etc/cni/net.d/87-podman-bridge.conflist', conflist);
   return {host, podman, outside, before: await takeSnapshot(host)};
 }
-
-const published = ['-p', '8080:80', '-p', '5353:53/udp'];
 
 const both = (address: string): Question[] => [
   {address, port: 8080},
@@ -80,7 +79,7 @@ async function refusesEverywhere(t: ExecutionContext, {host, outside}: Setting):
 test("podman's unchanged default network: published ports are reached from everywhere, also after a reload", async (t) => {
   const setting = await prepare(t, await readDefaultConflist());
   const {host, podman, before} = setting;
-  await runServices(podman, 'web', ...published);
+  await runServices(podman, 'web', ...publishBoth);
   await answersEverywhere(t, setting, 'web', 4);
   await podman.run(['network', 'reload', 'web']);
   await answersEverywhere(t, setting, 'web', 4);
@@ -96,7 +95,7 @@ test("podman's unchanged default network: published ports are reached from every
 test("a dual-stack copy of podman's default network: published ports are reached over IPv4 and IPv6", async (t) => {
   const setting = await prepare(t, await makeDualStackConflist());
   const {host, podman, before} = setting;
-  await runServices(podman, 'web', '--network', 'dual', ...published);
+  await runServices(podman, 'web', '--network', 'dual', ...publishBoth);
   const families = async () => {
     await answersEverywhere(t, setting, 'web', 4);
     await answersEverywhere(t, setting, 'web', 6);
@@ -112,7 +111,7 @@ test("a dual-stack copy of podman's default network: published ports are reached
 test('a UDP client that keeps its port goes on with a container that is stopped and started, and restarted', async (t) => {
   const setting = await prepare(t, await makeDualStackConflist());
   const {host, podman, outside, before} = setting;
-  await runServices(podman, 'web', '--network', 'dual', ...published);
+  await runServices(podman, 'web', '--network', 'dual', ...publishBoth);
   const clients = outside.hostAddresses.map((address, index): Question => ({
     protocol: 'udp',
     address,
@@ -143,7 +142,7 @@ test('a UDP client that keeps its port goes on with a container that is stopped 
 test('the second container that asks for a host port is told who has it, and nothing of it stays', async (t) => {
   const setting = await prepare(t, await readDefaultConflist());
   const {host, podman, outside} = setting;
-  await runServices(podman, 'web', ...published);
+  await runServices(podman, 'web', ...publishBoth);
   const before = await takeSnapshot(host);
   const id = (await podman.run(['inspect', 'web', '--format', '{{.Id}}'])).stdout.trim();
   for (const [port, what] of [
@@ -164,7 +163,7 @@ test('the second container that asks for a host port is told who has it, and not
   }
   await answersEverywhere(t, setting, 'web', 4);
   await podman.run(['rm', '--force', '--time', '0', 'web']);
-  await runServices(podman, 'next', ...published);
+  await runServices(podman, 'next', ...publishBoth);
   t.deepEqual(await ask(host, 'outside', ...both(outside.hostAddresses[0])), [
     `next sees ${outside.addresses[0]}`,
     `next sees ${outside.addresses[0]}`,

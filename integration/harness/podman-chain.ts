@@ -55,6 +55,9 @@ export const podmansOwn: readonly RegExp[] = [
   /^file \/var\/lib\/cni\/results\/?$/,
 ];
 
+/** Flags that publish what such a container (see `servicesOf`) answers on. */
+export const publishBoth: readonly string[] = ['-p', '8080:80', '-p', '5353:53/udp'];
+
 /**
  * Flags and command of a container that answers on TCP 80 and UDP 53 with "NAME sees ADDRESS": the worker of
  * `serve`, run by the machine's own Node, as the container's first process.
