@@ -97,7 +97,7 @@ export function findAdded(before: Snapshot, after: Snapshot): string[] {
 
 /**
  * What attachments leave by design. As the reference's do: the bridge with its addresses, host-local's lock and
- * the last address it gave, empty chains and sets. Of our own: an index that may vanish, and chains for the
+ * the last address it gave, empty chains and sets. Of our own: the firewall's rules for every packet, an index that may vanish, and chains for the
  * options of masquerading, which no address leads to.
  */
 export const staysByDesign: readonly RegExp[] = [
@@ -108,6 +108,7 @@ export const staysByDesign: readonly RegExp[] = [
   /^file \/run\/weft\/host-local\//,
   /^nft (table|chain) /,
   /^nft rule \{"family":"inet","table":"weft","chain":"masq-/,
+  /^nft rule \{"family":"(inet|bridge)","table":"weft-firewall"/,
   /^nft (set|map) \S+ \S+ \S+$/,
 ];
 

@@ -29,8 +29,12 @@ const conf = await text(process.stdin);
 async function run(command: string, host: Host): Promise<{code: number; stdout: string}> {
   let stdout = '';
   const env = {
-    ...{CNI_COMMAND: command, CNI_CONTAINERID: 'pod', CNI_NETNS: '/run/netns/pod', CNI_IFNAME: 'eth0'},
-    ...{CNI_PATH: '/opt/cni/bin', PATH: process.env['PATH'] ?? ''},
+    CNI_COMMAND: command,
+    CNI_CONTAINERID: 'pod',
+    CNI_NETNS: '/run/netns/pod',
+    CNI_IFNAME: 'eth0',
+    CNI_PATH: '/opt/cni/bin',
+    PATH: process.env['PATH'] ?? '',
   };
   const io = {
     env,
@@ -47,9 +51,11 @@ async function run(command: string, host: Host): Promise<{code: number; stdout: 
 
 const print = (line: FirewallRun) => console.log(JSON.stringify(line));
 
+const show = (command: string, ...args: string[]) => execFileSync(command, args, {encoding: 'utf8'});
+
 /** Elements and bridges' policies; the tables themselves and the rule in FORWARD stay by design. */
 function leftovers(): string[] {
-  const {nftables} = JSON.parse(execFileSync('nft', ['-j', 'list', 'ruleset'], {encoding: 'utf8'})) as {
+  const {nftables} = JSON.parse(show('nft', '-j', 'list', 'ruleset')) as {
     nftables: Record<string, {readonly name?: string; readonly elem?: readonly unknown[]}>[];
   };
   return nftables.flatMap((object) =>
