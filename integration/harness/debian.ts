@@ -10,7 +10,16 @@ import {cacheDir} from './paths.ts';
  * on beyond the machine's own packages, unpacked under .cache/debian, and never installed.
  */
 export const packageSets = {
-  tools: ['iproute2', 'iputils-ping', 'nftables', 'iptables', 'strace', 'busybox-static'],
+  tools: [
+    'iproute2',
+    'iputils-ping',
+    'nftables',
+    'iptables',
+    'strace',
+    'busybox-static',
+    'procps',
+    'netbase',
+  ],
   ping: ['iputils-ping'],
   reference: ['containernetworking-plugins'],
   podman: ['podman', 'conmon', 'runc'],

@@ -60,6 +60,9 @@ writable /opt opt
 writable /var/lib lib
 rm -rf /etc/cni /opt/cni /var/lib/cni /etc/containers /var/lib/containers
 mkdir -p /etc/cni/net.d /opt/cni/bin /var/lib/cni
+# What a minimal machine lacks.
+[ -e /etc/hosts ] || echo '127.0.0.1 localhost' > /etc/hosts
+for file in protocols services; do [ -e /etc/$file ] || ln -s "$WEFT_TEST_TOOLS/etc/$file" /etc/$file; done
 if mountpoint -q /sys/fs/cgroup; then mount --rbind /sys/fs/cgroup /run/machine/cgroup; fi
 mount -t sysfs sysfs /sys
 if mountpoint -q /run/machine/cgroup; then mount --rbind /run/machine/cgroup /sys/fs/cgroup; fi
@@ -114,7 +117,7 @@ export async function makeHost(t: ExecutionContext): Promise<TestHost> {
 
 /** As `makeHost`, without a test around it: the caller closes it. */
 export async function startHost(log: (line: string) => void = () => {}): Promise<TestHost> {
-  await ensurePackages('tools');
+  const tools = await ensurePackages('tools');
   const holder = spawn(
     'setpriv',
     [
@@ -132,6 +135,7 @@ export async function startHost(log: (line: string) => void = () => {}): Promise
         WEFT_TEST_HOSTNAME: 'weft-test',
         WEFT_TEST_REPOSITORY: repository,
         WEFT_TEST_PLUGINS: pluginDir,
+        WEFT_TEST_TOOLS: tools,
       },
     },
   );

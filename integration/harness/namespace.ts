@@ -3,6 +3,7 @@ import type {ExecutionContext} from 'ava';
 import {openRouteSocket, type RouteSocket} from '../../lib/netlink/route/socket.ts';
 import {Netns} from '../../lib/netns/netns.ts';
 import {runCommand, type Output} from './command.ts';
+import {binOf, ensurePackages} from './debian.ts';
 
 /** A network namespace for one test of lib/, with a socket in it; gone when the test ends. Root only. */
 export interface TestNamespace {
@@ -15,6 +16,7 @@ export interface TestNamespace {
 }
 
 export async function makeNamespace(t: ExecutionContext): Promise<TestNamespace> {
+  await ensurePackages('tools');
   const holder = spawn('unshare', ['--net', 'sh', '-c', 'echo ready; exec sleep 600'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -29,7 +31,10 @@ export async function makeNamespace(t: ExecutionContext): Promise<TestNamespace>
     netns.close();
     holder.kill('SIGKILL');
   });
-  const run = (...argv: string[]) => runCommand(['nsenter', `--net=${netns.path}`, '--', ...argv]);
+  const run = (...argv: string[]) =>
+    runCommand(['nsenter', `--net=${netns.path}`, '--', ...argv], {
+      env: {...process.env, PATH: `${binOf('tools')}:/usr/sbin:/usr/bin:/sbin:/bin`},
+    });
   return {
     netns,
     rt,
