@@ -1,40 +1,25 @@
 import {execFileSync} from 'node:child_process';
 import {mkdirSync, readFileSync, readdirSync} from 'node:fs';
-import {runPlugin} from '../../lib/cni/skel.ts';
 import type {Host} from '../../lib/host.ts';
 import {plugin as bridge} from '../../plugins/bridge/plugin.ts';
 import {plugin as hostLocal} from '../../plugins/host-local/plugin.ts';
+import {plugin as ptp} from '../../plugins/ptp/plugin.ts';
 import {FailingKernel, type Loss} from './failing-host.ts';
+import {runVerb, type VerbOutcome} from './run-verb.ts';
 
-// Runs in a test host: `node every-request.ts ADD|DEL <netns>`, the configuration on stdin. Fails each netlink request
-// of the verb in turn, on the real kernel, and prints one JSON line for each with what is left.
+// Runs in a test host: `node every-request.ts ADD|DEL <netns>`, the configuration on stdin, whose type is one of
+// the plugins that make veth pairs. Fails each netlink request of the verb in turn, on the real kernel, and prints one JSON
+// line for each with what is left.
+
+const plugins = {bridge, ptp};
 
 const [verb, netns] = process.argv.slice(2) as ['ADD' | 'DEL', string];
 const conf = readFileSync(0, 'utf8');
-const dataDir = (JSON.parse(conf) as {ipam: {dataDir: string}}).ipam.dataDir;
+const {type, ipam} = JSON.parse(conf) as {type: keyof typeof plugins; ipam: {dataDir: string}};
+const {dataDir} = ipam;
 
-async function run(command: string, host: Host): Promise<{code: number; stdout: string}> {
-  let stdout = '';
-  const env = {
-    CNI_COMMAND: command,
-    CNI_CONTAINERID: 'c',
-    CNI_NETNS: netns,
-    CNI_IFNAME: 'eth0',
-    CNI_PATH: '/opt/cni/bin',
-    PATH: process.env['PATH'] ?? '',
-  };
-  const io = {
-    env,
-    stdin: async () => conf,
-    stdout: async (text: string) => {
-      stdout += text;
-    },
-    stderr: () => {},
-  };
-  const code = await runPlugin(bridge, io, host, () => hostLocal);
-  host.close();
-  return {code, stdout};
-}
+const run = (command: string, host: Host) =>
+  runVerb(plugins[type], {command, netns, conf, ipam: hostLocal}, host);
 
 const show = (command: string, ...args: string[]) => execFileSync(command, args, {encoding: 'utf8'});
 
@@ -76,7 +61,7 @@ async function failEach(loss: Loss, start: 'cold' | 'warm'): Promise<void> {
     const asked = kernel.requests.length;
     let left = leftovers();
     // A DEL that failed says so, and the runtime asks again.
-    let again: {code: number; stdout: string} | undefined;
+    let again: VerbOutcome | undefined;
     if (verb === 'DEL' || outcome.code === 0) {
       again = await run('DEL', undisturbed());
       left = leftovers();

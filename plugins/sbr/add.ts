@@ -6,7 +6,7 @@ import type {Result} from '../../lib/cni/types.ts';
 import type {Host} from '../../lib/host.ts';
 import {formatIp} from '../../lib/ip/address.ts';
 import {formatCidr, sameCidr} from '../../lib/ip/cidr.ts';
-import {isExists} from '../../lib/netlink/error.ts';
+import {NetlinkError, isExists} from '../../lib/netlink/error.ts';
 import {findLink} from '../../lib/netlink/route/link.ts';
 import {addRoute, listRoutes, removeRoute} from '../../lib/netlink/route/route.ts';
 import type {RouteSpec} from '../../lib/netlink/route/route.ts';
@@ -104,7 +104,9 @@ async function clearMain({rt, undo, warn}: Work, {removed, hints}: Plan): Promis
     try {
       await addRoute(rt, hint, {mode: 'append'});
     } catch (error) {
-      // As with the reference: traffic with a source address goes its way without.
+      // An address that IPv6 still tests for duplicates is no source yet. As with the reference: traffic that has a
+      // source goes its way without.
+      if (!(error instanceof NetlinkError) || error.code !== 'EINVAL') throw error;
       warn(`no source hint for ${formatCidr(hint.dst)} in the main table: ${describeFailure(error)}`);
       const before = removed.find((route) => sameCidr(route.dst, hint.dst) && !route.gateway);
       if (before) await ensureRoute(rt, before);

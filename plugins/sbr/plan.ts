@@ -58,17 +58,26 @@ export function planTables({ifindex, rules, routes}: Situation, wishes: Wishes):
     const table = takeTable(taken);
     return {table, rule: ruleFor(ip, table), routes: routesOf(ip, {table, own, ifindex, wishes})};
   });
-  if (!addSourceHints) return {addresses, removed: own, hints: []};
+  if (!addSourceHints) return {addresses, removed: gatewaysFirst(own), hints: []};
   const hints = planHints(ips, {ifindex, own});
   const isThere = (hint: RouteSpec) => own.some((route) => sameHint(hint, route));
   const isKept = (route: RouteSpec) =>
     hints.some((hint) => sameHint(hint, route)) ||
-    (!route.gateway && !route.multipath && !hints.some((hint) => sameCidr(hint.dst, route.dst)));
+    (isDirect(route) && !hints.some((hint) => sameCidr(hint.dst, route.dst)));
   return {
     addresses,
-    removed: own.filter((route) => !isKept(route)),
+    removed: gatewaysFirst(own.filter((route) => !isKept(route))),
     hints: hints.filter((hint) => !isThere(hint)),
   };
+}
+
+/** In reverse they can be put back: the kernel takes a gateway that it can reach. */
+function gatewaysFirst(routes: readonly RouteSpec[]): readonly RouteSpec[] {
+  return [...routes.filter((route) => !isDirect(route)), ...routes.filter(isDirect)];
+}
+
+function isDirect({gateway, multipath}: RouteSpec): boolean {
+  return !gateway && !multipath;
 }
 
 /** The lowest number from 100 upward that no rule leads to and no route is in. */
@@ -120,7 +129,6 @@ function routesOf(ip: IpConfig, {table, own, ifindex, wishes}: Sources): readonl
     // A gateway that the configuration names takes the place of what was there.
     .filter((route) => !chosen || !isDefault(route.dst))
     .map((route) => ({...route, table}));
-  const isDirect = (route: RouteSpec) => !route.gateway && !route.multipath;
   const added = gateway && !copied.some(({dst}) => isDefault(dst));
   return [
     // The kernel takes a gateway that it can reach.
@@ -150,7 +158,7 @@ function planHints(
   const bySubnet = new Map<string, RouteSpec>();
   for (const {address} of ips) {
     const dst = subnetOf(address);
-    const present = own.find((route) => sameCidr(route.dst, dst) && !route.gateway && !route.multipath);
+    const present = own.find((route) => sameCidr(route.dst, dst) && isDirect(route));
     const scope = familyOf(dst.ip) === 4 ? routeScope.link : undefined;
     const priority = present?.priority;
     const hint = {dst, ifindex, src: address.ip, scope, priority, table: mainTable};
