@@ -139,3 +139,48 @@ test('the iptables backend runs one restore per family, and none when all is the
   t.deepEqual(await executed(), ['iptables-save', 'iptables-restore', 'ip6tables-save', 'ip6tables-restore']);
   t.deepEqual(await executed(), ['iptables-save', 'ip6tables-save']);
 });
+
+for (const [what, more, script, variant] of [
+  ['the iptables backend', {backend: 'iptables'}, '', 'nft'],
+  [
+    'nftables beside iptables-legacy',
+    {},
+    'iptables-legacy -P FORWARD DROP; ip6tables-legacy -P FORWARD DROP',
+    'legacy',
+  ],
+  [
+    'nftables beside iptables-nft',
+    {ingressPolicy: 'isolated'},
+    'iptables -P FORWARD DROP; ip6tables -P FORWARD DROP',
+    'nft',
+  ],
+] as const)
+  test(`twelve first ADDs at once, with ${what}`, async (t) => {
+    t.timeout(long);
+    const host = await makeHost(t);
+    if (script !== '') await host.sh(script);
+    const pod = await prepare(host, 'pod', {...conf, ...more}, bridge);
+    const calls = Array.from({length: 12}, (_, i) => ({
+      ...pod.call,
+      containerId: `pod-${i}`,
+      options: {timeoutMs: 60_000},
+      prevResult: {
+        ...pod.result,
+        interfaces: pod.result.interfaces?.map(({name, ...rest}) => {
+          return {...rest, name: name === pod.port ? `veth${1e7 + i}` : name};
+        }),
+        ips: [
+          {address: `10.61.0.${100 + i}/24`, interface: 2},
+          {address: `2001:db8:61::${100 + i}/64`, interface: 2},
+        ],
+      },
+    }));
+    await Promise.all(calls.map((call) => callPlugin(host, {...call, command: 'ADD'})));
+    for (const call of calls) await callPlugin(host, {...call, command: 'CHECK'});
+    const rules = (await saveFilter(host, variant)).filter((line) => line.startsWith('-A FORWARD'));
+    t.is(rules.length, 2, rules.join('\n'));
+    await Promise.all(calls.map((call) => callPlugin(host, {...call, command: 'DEL'})));
+    t.is(rulesOf(await saveFilter(host, variant), ...calls.map((_, i) => `10.61.0.${100 + i}`)).length, 0);
+    const {stdout} = await host.run(['nft', 'list', 'ruleset']);
+    t.notRegex(stdout, /id: pod-|chain isolated-cni0/);
+  });

@@ -1,20 +1,20 @@
 import {CniError, errorCodes} from '../../lib/cni/error.ts';
 import {familyOf} from '../../lib/ip/address.ts';
 import type {Family} from '../../lib/ip/address.ts';
-import {findTool, runTool} from '../../lib/nat/iptables-command.ts';
+import {findTool} from '../../lib/nat/iptables-command.ts';
 import type {IptablesOptions} from '../../lib/nat/iptables-command.ts';
 import {iptablesOf} from '../../lib/nat/iptables-rules.ts';
-import {checkIptables, formatRestore, planIptables} from './iptables-rules.ts';
+import {checkIptables, planIptables} from './iptables-rules.ts';
 import type {IptablesWanted} from './iptables-rules.ts';
+import {changeFilter, saveFilter} from './restore.ts';
 
 const families: readonly Family[] = [4, 6];
 
 /** Makes the reference's chains ("backend": "iptables"): what is there is read, the rest is one restore per family. */
 export async function ensureIptables(wanted: IptablesWanted, options: IptablesOptions): Promise<void> {
   for (const {family, ...part} of perFamily(wanted)) {
-    const commands = planIptables(part, await save(family, options));
-    if (commands.length === 0) continue;
-    await runTool(`${iptablesOf(family)}-restore`, ['--noflush', '--wait'], options, formatRestore(commands));
+    requireIptables([family], options);
+    await changeFilter(iptablesOf(family), options, (saved) => planIptables(part, saved));
   }
 }
 
@@ -25,7 +25,8 @@ export async function checkIptablesBackend(
 ): Promise<string[]> {
   const missing: string[] = [];
   for (const {family, ...part} of perFamily(wanted)) {
-    missing.push(...checkIptables(part, await save(family, options)));
+    requireIptables([family], options);
+    missing.push(...checkIptables(part, await saveFilter(iptablesOf(family), options)));
   }
   return missing;
 }
@@ -53,9 +54,4 @@ function perFamily(wanted: IptablesWanted): (IptablesWanted & {readonly family: 
   return families
     .map((family) => ({...wanted, family, ips: wanted.ips.filter((ip) => familyOf(ip) === family)}))
     .filter(({ips}) => ips.length > 0);
-}
-
-function save(family: Family, options: IptablesOptions): Promise<string> {
-  requireIptables([family], options);
-  return runTool(`${iptablesOf(family)}-save`, ['-t', 'filter'], options);
 }

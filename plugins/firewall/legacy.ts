@@ -1,8 +1,8 @@
 import {readFileSync} from 'node:fs';
 import type {Family} from '../../lib/ip/address.ts';
-import {findTool, runTool} from '../../lib/nat/iptables-command.ts';
+import {findTool} from '../../lib/nat/iptables-command.ts';
 import type {IptablesOptions} from '../../lib/nat/iptables-command.ts';
-import {formatRestore} from './iptables-rules.ts';
+import {changeFilter} from './restore.ts';
 
 // The filter table of iptables-legacy, which nfnetlink does not show.
 
@@ -24,30 +24,13 @@ export async function changeLegacyFilter(
   const unreached: Family[] = [];
   for (const family of families) {
     if (!hasLegacyFilter(family)) continue;
-    const saved = await saveLegacyFilter(options, family);
-    if (saved === undefined) {
-      unreached.push(family);
-      continue;
-    }
-    const commands = plan(saved.text, family);
-    if (commands.length === 0) continue;
-    await runTool(`${saved.tool}-restore`, ['--noflush', '--wait'], options, formatRestore(commands));
+    const {tool} = names[family];
+    // A host with this variant alone has it under the plain name.
+    const variant = ['-legacy', ''].find((each) => findTool(`${tool}${each}-save`, options));
+    if (variant === undefined) unreached.push(family);
+    else await changeFilter(`${tool}${variant}`, options, (saved) => plan(saved, family));
   }
   return unreached;
-}
-
-async function saveLegacyFilter(
-  options: IptablesOptions,
-  family: Family,
-): Promise<{tool: string; text: string} | undefined> {
-  const {tool} = names[family];
-  // A host with this variant alone has it under the plain name.
-  const variant = ['-legacy', ''].find((each) => findTool(`${tool}${each}-save`, options));
-  if (variant === undefined) return undefined;
-  return {
-    tool: `${tool}${variant}`,
-    text: await runTool(`${tool}${variant}-save`, ['-t', 'filter'], options),
-  };
 }
 
 /** Whether iptables-legacy has a filter table in the namespace the process is in. */
