@@ -11,6 +11,9 @@ const fileNames: Readonly<Record<string, string>> = {
   podman: '87-weft-podman.conflist',
   'dual-stack': '20-weft-dual-stack.conflist',
   bandwidth: '30-weft-limited.conflist',
+  ports: '20-weft-ports.conflist',
+  firewall: '40-weft-guarded.conflist',
+  ptp: '50-weft-ptp.conflist',
 };
 
 export interface Conf {
