@@ -306,6 +306,33 @@ test('whichever request of an ADD fails, the ADD takes back what it did', async 
   t.true(failed >= 8, String(failed));
 });
 
+test('many at once on a host that has nothing yet: all succeed, and the chains are there once', async (t) => {
+  const host = await makeHost(t);
+  await host.sh('ip link add cni0 type bridge; ip link set cni0 up; ip address add 10.61.0.1/16 dev cni0');
+  const processes = (command: string) =>
+    Array.from({length: 6}, (_, p) =>
+      drive(
+        host,
+        ...Array.from({length: 4}, (_, c): DriverCall => {
+          const i = 4 * p + c;
+          const ports = Array.from({length: 5}, (_, j) => ({...web, hostPort: 1000 + 10 * i + j}));
+          const conf = {...portmapConf('ports', ports), prevResult: resultOf(10 + i)};
+          return {command, conf, containerId: `c${i}`};
+        }),
+      ),
+    );
+  for (const {code, stdout} of (await Promise.all(processes('ADD'))).flat()) t.is(code, 0, stdout);
+  t.is((await elements(host)).length, 240);
+  const text = await ruleset(host);
+  t.is(text.match(/vmap @portmap/g)?.length, 4);
+  t.is(text.match(/goto portmap-local/g)?.length, 2);
+  t.is(text.match(/dnat ip6? to/g)?.length, 2);
+  const deleted = (await Promise.all(processes('DEL'))).flat();
+  for (const {code, stdout} of deleted) t.is(code, 0, stdout);
+  t.log(`slowest DEL ${Math.max(...deleted.map(({durationMs}) => durationMs)).toFixed(0)} ms`);
+  t.deepEqual(await elements(host), []);
+});
+
 test('STATUS says whether ports can be mapped', async (t) => {
   const host = await makeHost(t);
   const call = {command: 'STATUS', conf: {...portmapConf('ports', []), cniVersion: '1.1.0'}} as const;
