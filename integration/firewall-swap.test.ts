@@ -99,6 +99,27 @@ for (const variant of ['nft', 'legacy'] as const) {
   });
 }
 
+for (const variant of ['nft', 'legacy'] as const)
+  test(`what an administrator drops in the reference's CNI-ADMIN stays dropped, with iptables-${variant}`, async (t) => {
+    t.timeout(long);
+    const host = await makeHost(t);
+    const outside = await addOutside(host);
+    const options = await toolsOf(host, variant);
+    await host.sh(`iptables-${variant} -P FORWARD DROP; ip6tables-${variant} -P FORWARD DROP`);
+    const one = await prepare(host, 'one', conf, bridge);
+    await callPlugin(host, {...one.call, dir: referenceDir(), options, command: 'ADD'});
+    await host.sh(`iptables-${variant} -A CNI-ADMIN -d ${outside.addresses[0]} -j DROP`);
+    await guard(host, 'two', conf, bridge);
+    t.deepEqual(await pingAll(host, 'one', outside.addresses), [false, true]);
+    t.deepEqual(await pingAll(host, 'two', outside.addresses), [false, true]);
+    t.deepEqual(
+      (await saveFilter(host, variant))
+        .filter((line) => line.startsWith('-A FORWARD'))
+        .map((line) => line.slice(-14)),
+      ['-j CNI-FORWARD', 'ers" -j ACCEPT', '-j CNI-FORWARD', 'ers" -j ACCEPT'],
+    );
+  });
+
 test('a container of ours is removed by the reference, whose next one may have its address', async (t) => {
   t.timeout(long);
   const host = await makeHost(t);

@@ -1,5 +1,6 @@
 import type {Family} from '../../lib/ip/address.ts';
 import {findChain} from '../../lib/netlink/nft/chain.ts';
+import type {ChainRef} from '../../lib/netlink/nft/chain.ts';
 import type {Operation} from '../../lib/netlink/nft/operation.ts';
 import {addRule, findTarget, insertRule, listRules, matchesRule} from '../../lib/netlink/nft/rule.ts';
 import type {RuleInfo, Statement} from '../../lib/netlink/nft/rule.ts';
@@ -7,7 +8,7 @@ import type {NetfilterSocket} from '../../lib/netlink/nft/socket.ts';
 import {matchMarkBit, verdict} from '../../lib/netlink/nft/statement.ts';
 import {transact} from '../../lib/netlink/nft/transaction.ts';
 import {parseVerdict} from '../../lib/netlink/nft/verdict.ts';
-import {admissionComment, dockerName, forwardName} from './admission-names.ts';
+import {admissionComment, dockerName, forwardName, referenceJumps} from './admission-names.ts';
 import {counter, tableFamilies} from './statements.ts';
 
 // The one rule in chains that are not ours. A packet that our chain accepts still meets the chains of others at the same
@@ -55,14 +56,17 @@ async function planAdmission(nft: NetfilterSocket, family: Family, mark: number)
   const rules = await listRules(nft, forward);
   if (rules.some(isAdmission)) return [];
   const rule = {statements: admission(mark), comment: admissionComment};
+  const place = (chain: ChainRef, before: RuleInfo | undefined) =>
+    before ? insertRule({...chain, ...rule, before: before.handle}) : addRule({...chain, ...rule});
+  const reference = rules.findLastIndex((each) => referenceJumps.includes(findTarget(each) ?? ''));
+  if (reference >= 0) return [place(forward, rules[reference + 1])];
   // Where Docker was removed its chain may have stayed, with nothing that leads there.
   if (!rules.some((each) => findTarget(each) === dockerName)) return [insertRule({...forward, ...rule})];
   const docker = {...filter, chain: dockerName};
   const others = await listRules(nft, docker);
   if (others.some(isAdmission)) return [];
   // What the administrator drops there stays dropped.
-  const end = others.find(isReturn);
-  return [end ? insertRule({...docker, ...rule, before: end.handle}) : addRule({...docker, ...rule})];
+  return [place(docker, others.find(isReturn))];
 }
 
 /** As iptables-restore writes it back, the comment is a match. */

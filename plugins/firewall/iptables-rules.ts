@@ -1,6 +1,6 @@
 import type {Ip} from '../../lib/ip/address.ts';
 import {formatCidr, hostCidr} from '../../lib/ip/cidr.ts';
-import {admissionComment, dockerName, forwardName} from './admission-names.ts';
+import {admissionComment, dockerName, forwardName, referenceJumps} from './admission-names.ts';
 import type {Policy} from './conf.ts';
 import {formatMark} from './ruleset.ts';
 
@@ -106,6 +106,11 @@ export function planLegacyAdmission(mark: number, saved: string): string[] {
   );
   if (present || !saved.includes(`\n:${forwardName} `)) return [];
   const rule = `-m mark --mark ${bits}/${bits} ${comment(admissionComment)} -j ACCEPT`;
+  const forward = lines.filter((line) => line.startsWith(`-A ${forwardName} `));
+  const reference = forward.findLastIndex((line) =>
+    referenceJumps.some((chain) => line.endsWith(` -j ${chain}`)),
+  );
+  if (reference >= 0) return [`-I ${forwardName} ${reference + 2} ${rule}`];
   if (!docker) return [`-I ${forwardName} 1 ${rule}`];
   const others = lines.filter((line) => line.startsWith(`-A ${dockerName} `));
   const end = others.indexOf(`-A ${dockerName} -j RETURN`);

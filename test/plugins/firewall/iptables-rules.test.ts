@@ -101,6 +101,12 @@ test('iptables-legacy gets one rule, first in FORWARD', (t) => {
   t.deepEqual(planLegacyAdmission(0x1000, ''), []);
 });
 
+test('it comes behind what the reference has there, with rules of the administrator', (t) => {
+  t.deepEqual(planLegacyAdmission(0x1000, made), [`-I FORWARD 2 ${admission}`]);
+  const more = made.replace('COMMIT', '-A FORWARD -j DOCKER-USER\nCOMMIT');
+  t.deepEqual(planLegacyAdmission(0x1000, more), [`-I FORWARD 2 ${admission}`]);
+});
+
 test('where Docker is, it is in DOCKER-USER, in front of what returns all', (t) => {
   const docker = (...rules: string[]) =>
     empty.replace(
