@@ -7,6 +7,10 @@ import {createHost, type Host} from '../../lib/host.ts';
 import {plugin as bridge} from '../../plugins/bridge/plugin.ts';
 import {plugin as hostLocal} from '../../plugins/host-local/plugin.ts';
 import {plugin as loopback} from '../../plugins/loopback/plugin.ts';
+import {plugin as ptp} from '../../plugins/ptp/plugin.ts';
+import {plugin as sbr} from '../../plugins/sbr/plugin.ts';
+import {plugin as staticIpam} from '../../plugins/static/plugin.ts';
+import {plugin as tuning} from '../../plugins/tuning/plugin.ts';
 import {delAfter, makeFuzzCase, type FuzzCase} from './mutate.ts';
 import {makeRandom} from './random.ts';
 
@@ -20,7 +24,15 @@ export interface FuzzReport {
   readonly problems: readonly string[];
 }
 
-const plugins: Readonly<Record<string, Plugin<Host>>> = {bridge, 'host-local': hostLocal, loopback};
+const plugins: Readonly<Record<string, Plugin<Host>>> = {
+  bridge,
+  'host-local': hostLocal,
+  loopback,
+  ptp,
+  sbr,
+  static: staticIpam,
+  tuning,
+};
 const knownCodes: ReadonlySet<number> = new Set(Object.values(errorCodes));
 const deadlineMs = 10_000;
 

@@ -1,8 +1,15 @@
 import type {Random} from './random.ts';
 
+/** By how often each is called: the more there is to go wrong, the more often. */
+const fuzzedPlugins = [
+  ...(['bridge', 'bridge', 'bridge', 'bridge', 'bridge', 'host-local', 'host-local', 'ptp', 'ptp'] as const),
+  ...(['loopback', 'static', 'tuning', 'tuning', 'sbr'] as const),
+];
+type FuzzedPlugin = (typeof fuzzedPlugins)[number];
+
 /** One call to put to a plugin: which, with what environment and what on stdin. */
 export interface FuzzCase {
-  readonly plugin: 'bridge' | 'host-local' | 'loopback';
+  readonly plugin: FuzzedPlugin;
   readonly env: Readonly<Record<string, string>>;
   readonly stdin: string;
 }
@@ -83,7 +90,12 @@ function baseConf(random: Random): {[key: string]: Value} {
     name: 'fuzz',
     type: 'bridge',
     bridge: 'fuzz0',
-    ipam: {type: 'host-local', ranges: structuredClone(subnets), routes: [{dst: '0.0.0.0/0'}]},
+    ipam: {
+      type: random.pick(['host-local', 'host-local', 'host-local', 'static']),
+      ranges: structuredClone(subnets),
+      addresses: [{address: '10.77.0.5/24', gateway: '10.77.0.1'}],
+      routes: [{dst: '0.0.0.0/0'}],
+    },
   };
   const options: {[key: string]: Value} = {
     isGateway: true,
@@ -105,6 +117,12 @@ function baseConf(random: Random): {[key: string]: Value} {
     runtimeConfig: {mac: '02:00:00:00:00:08', ips: ['10.77.0.8/24'], ipRanges: [[{subnet: '10.78.0.0/24'}]]},
     ipMasqBackend: 'nftables',
     prevResult: {cniVersion: '1.0.0', interfaces: [], ips: [{address: '10.77.0.3/24'}]},
+    sysctl: {'net.ipv4.conf.IFNAME.arp_filter': '1', 'net/core/somaxconn': '100'},
+    txQLen: 500,
+    allmulti: true,
+    table: 5001,
+    gateways: ['10.77.0.1'],
+    addSourceHints: true,
     'cni.dev/valid-attachments': [{containerID: 'fuzz-1', ifname: 'eth0'}],
     capabilities: {mac: true},
   };
@@ -209,7 +227,7 @@ function mutateEnv(random: Random, env: Record<string, string>): void {
 
 /** A call that may be right, and mostly is not. */
 export function makeFuzzCase(random: Random, {path, netns}: {path: string; netns: string}): FuzzCase {
-  const plugin = random.pick(['bridge', 'bridge', 'bridge', 'host-local', 'loopback'] as const);
+  const plugin = random.pick(fuzzedPlugins);
   const conf = baseConf(random);
   const env: Record<string, string> = {
     CNI_COMMAND: random.pick(['ADD', 'ADD', 'ADD', 'DEL', 'CHECK', 'GC', 'STATUS', 'VERSION']),
