@@ -9,7 +9,7 @@ const rules: readonly (readonly [folder: string, mayImport: readonly string[]])[
   ['lib/netlink/', ['lib/netlink/', 'lib/netns/', 'lib/ip/', 'lib/errno.ts']],
   ['lib/netns/', ['lib/netns/', 'lib/errno.ts']],
   ['lib/ip/', ['lib/ip/']],
-  ['lib/cni/', ['lib/cni/', 'lib/ip/', 'lib/log.ts', 'lib/errno.ts', 'package.json']],
+  ['lib/cni/', ['lib/cni/', 'lib/ip/', 'lib/log.ts', 'lib/errno.ts', 'lib/files.ts', 'package.json']],
   ['lib/', ['lib/']],
   ['cli/', ['cli/', 'lib/', 'plugins/', 'package.json']],
 ];

@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import {basename, dirname, join} from 'node:path';
 import {isErrno, storeError} from './error.ts';
-import {ensureDirectory, removeQuietly} from './files.ts';
+import {ensureDirectory, removeQuietly} from '../files.ts';
 import {buildIndex, Index, memoryBytes, readStamp} from './index.ts';
 import type {IndexEntry, Stamp} from './index.ts';
 import {formatHolder, parseFileName, parseHolder} from './reservation.ts';

@@ -12,7 +12,7 @@ import {
 import {dirname, join} from 'node:path';
 import {readReservation} from './catalog.ts';
 import {isErrno, storeError} from './error.ts';
-import {removeQuietly} from './files.ts';
+import {removeQuietly} from '../files.ts';
 import {parseHolder} from './reservation.ts';
 import {unfinishedName} from './tree.ts';
 

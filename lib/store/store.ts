@@ -5,7 +5,7 @@ import type {Ip} from '../ip/address.ts';
 import {bootMarkOf, readBootId} from './boot.ts';
 import {Catalog, listNames, readReservation} from './catalog.ts';
 import {isErrno, storeError} from './error.ts';
-import {ensureDirectory, removeQuietly} from './files.ts';
+import {ensureDirectory, removeQuietly} from '../files.ts';
 import {withLock} from './lock.ts';
 import {publishReservation} from './publish.ts';
 import {formatHolder, parseFileName, parseHolder} from './reservation.ts';

@@ -18,7 +18,7 @@ import type {Owner} from '../../lib/cni/owner.ts';
 import {prepareShape, readShape} from '../../lib/cni/shape.ts';
 import type {Attachment, Json} from '../../lib/cni/types.ts';
 import {errnoOf, errnoText} from '../../lib/errno.ts';
-import {ensureDirectory} from '../../lib/store/files.ts';
+import {ensureDirectory} from '../../lib/files.ts';
 import type {Attributes} from './attributes.ts';
 
 // What a link was like before: <dataDir>/<container>_<interface>.json, which the reference plugin reads and writes too.

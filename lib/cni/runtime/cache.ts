@@ -1,5 +1,6 @@
-import {mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync} from 'node:fs';
-import {dirname, join} from 'node:path';
+import {readdirSync, readFileSync, renameSync, rmSync, writeFileSync} from 'node:fs';
+import {join} from 'node:path';
+import {ensureDirectory} from '../../files.ts';
 import type {Attachment, Json, JsonObject} from '../types.ts';
 import {resultJson} from '../result-format.ts';
 import {parseOutput} from '../result.ts';
@@ -42,7 +43,7 @@ export function putCached(
     result: sortKeys(resultJson(output.result, output.version)),
   });
   const file = cacheFile(folder, attachment);
-  ensureFolder(join(folder, 'results'));
+  ensureDirectory(join(folder, 'results'), 0o700);
   // Beside the folder, not in it: a runtime takes every file there for an attachment.
   const draft = join(folder, `.weft-draft-${process.pid}-${containerId}-${ifName}`);
   writeFileSync(draft, text, {mode: 0o600});
@@ -112,25 +113,6 @@ type CacheKey = Pick<CachedAttachment, 'network' | 'containerId' | 'ifName'>;
 
 function cacheFile(folder: string, {network, containerId, ifName}: CacheKey): string {
   return join(folder, 'results', `${network}-${containerId}-${ifName}`);
-}
-
-/** Not mkdir's own `recursive`: in Node 24 that never ends where nothing can be made, as in /proc. */
-function ensureFolder(folder: string): void {
-  try {
-    makeFolder(folder);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    ensureFolder(dirname(folder));
-    makeFolder(folder);
-  }
-}
-
-function makeFolder(folder: string): void {
-  try {
-    mkdirSync(folder, {mode: 0o700});
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  }
 }
 
 function readIfThere(file: string): string | undefined {

@@ -1,6 +1,5 @@
 import {mkdirSync, unlinkSync} from 'node:fs';
 import {dirname} from 'node:path';
-import {isErrno} from './error.ts';
 
 /**
  * Makes a directory and those above it. Node's own `recursive` tries for ever where a parent is there but takes no
@@ -10,8 +9,8 @@ export function ensureDirectory(path: string, mode: number): void {
   try {
     mkdirSync(path, {mode});
   } catch (error) {
-    if (isErrno(error, 'EEXIST')) return;
-    if (!isErrno(error, 'ENOENT') || dirname(path) === path) throw error;
+    if (codeOf(error) === 'EEXIST') return;
+    if (codeOf(error) !== 'ENOENT' || dirname(path) === path) throw error;
     ensureDirectory(dirname(path), mode);
     ensureLeaf(path, mode);
   }
@@ -22,7 +21,7 @@ function ensureLeaf(path: string, mode: number): void {
     mkdirSync(path, {mode});
   } catch (error) {
     // Another process was faster.
-    if (!isErrno(error, 'EEXIST')) throw error;
+    if (codeOf(error) !== 'EEXIST') throw error;
   }
 }
 
@@ -32,6 +31,10 @@ export function removeQuietly(path: string): boolean {
     unlinkSync(path);
     return true;
   } catch (error) {
-    return isErrno(error, 'ENOENT');
+    return codeOf(error) === 'ENOENT';
   }
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException).code;
 }
