@@ -29,9 +29,9 @@ interface Setting {
   readonly podman: Podman;
   readonly before: Snapshot;
   /** Lets podman find these plugins from now on. */
-  use(plugins: 'ours' | 'theirs'): Promise<void>;
+  readonly use: (plugins: 'ours' | 'theirs') => Promise<void>;
   /** Fails the test unless both published ports answer from outside. */
-  answers(name: string): Promise<void>;
+  readonly answers: (name: string) => Promise<void>;
 }
 
 const allowed = [

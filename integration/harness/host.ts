@@ -20,7 +20,10 @@ export interface TestHost {
   /** Runs a shell script on it that stops at the first error; `args` are its $1, $2, … */
   sh(script: string, options?: CommandOptions & {readonly args?: readonly string[]}): Promise<Output>;
   /** Starts a process that lives as long as the host, or until it is killed. */
-  start(argv: readonly string[], options?: Pick<CommandOptions, 'env'>): ChildProcess;
+  start(
+    argv: readonly string[],
+    options?: Pick<CommandOptions, 'env'> & {readonly stdin?: 'pipe'},
+  ): ChildProcess;
   /** Where a path of the host is reached from outside. */
   path(file: string): string;
   write(file: string, content: string): Promise<void>;
@@ -170,12 +173,12 @@ export async function startHost(log: (line: string) => void = () => {}): Promise
     start(argv, options = {}) {
       log(`& ${argv.join(' ')}`);
       const child = spawn(enter[0]!, [...enter.slice(1), ...argv], {
-        stdio: ['ignore', 'pipe', 'pipe'],
+        stdio: [options.stdin ?? 'ignore', 'pipe', 'pipe'],
         env: {...env, ...options.env},
       });
       const name = path.basename(argv[0] ?? '');
       for (const stream of [child.stdout, child.stderr])
-        stream.on('data', (chunk: Buffer) => {
+        stream?.on('data', (chunk: Buffer) => {
           for (const line of chunk.toString().trimEnd().split('\n')) log(`  ${name}: ${line}`);
         });
       return child;
