@@ -15,7 +15,7 @@ import {checkIptablesMasquerade, ensureIptablesMasquerade} from './iptables.ts';
 import {checkNftMasquerade, ensureNftMasquerade} from './masquerade-nft.ts';
 import type {Masquerade} from './masquerade-nft.ts';
 import {planNftCollection, planNftRemoval} from './masquerade-removal.ts';
-import {planReferenceCollection, planReferenceRemoval} from './reference-nft.ts';
+import {hasReferenceRules, planReferenceCollection, planReferenceRemoval} from './reference-nft.ts';
 import {collectLegacyMasquerade, removeLegacyMasquerade} from './reference-legacy.ts';
 
 /** The two ways to masquerade ("ipMasqBackend"). */
@@ -45,7 +45,10 @@ export async function ensureMasquerade(
   });
 }
 
-/** What is missing of the masquerading, one sentence each; empty when all is as it should be. */
+/**
+ * What is missing of the masquerading, one sentence each; empty when all is as it should be. Where no backend is
+ * named, the rules that the reference made for a container before the node was switched over do as well.
+ */
 export async function checkMasquerade(
   host: NatHost,
   wanted: Masquerade,
@@ -53,9 +56,27 @@ export async function checkMasquerade(
 ): Promise<string[]> {
   if (wanted.ips.length === 0) return [];
   return withBackend(options, {
-    nftables: () => checkNftMasquerade(host.nft, wanted),
+    nftables: async () => {
+      const missing = await checkNftMasquerade(host.nft, wanted);
+      if (missing.length === 0 || options.backend !== undefined) return missing;
+      return (await isMasqueradedByReference(host, wanted, options)) ? [] : missing;
+    },
     iptables: () => checkIptablesMasquerade(wanted, options),
   });
+}
+
+/** In iptables, nft or legacy, or in the table of its nftables backend. */
+async function isMasqueradedByReference(
+  host: NatHost,
+  wanted: Masquerade,
+  options: MasqueradeOptions,
+): Promise<boolean> {
+  if (await hasReferenceRules(host.nft, wanted.owner, wanted.ips.length)) return true;
+  if (!findTool('iptables-save', options)) return false;
+  const {owner, ips} = wanted;
+  // Without support in the kernel it says an error, and there is nothing.
+  const missing = await checkIptablesMasquerade({owner, ips}, options).catch(() => undefined);
+  return missing?.length === 0;
 }
 
 async function withBackend<T>(

@@ -53,6 +53,13 @@ export async function planReferenceRemoval(
   return operations;
 }
 
+/** Whether the reference's nftables backend masquerades as many addresses of an attachment. */
+export async function hasReferenceRules(nft: NetfilterSocket, owner: Owner, count: number): Promise<boolean> {
+  if (!(await findChain(nft, masqChecks))) return false;
+  const rules = await listRules(nft, masqChecks);
+  return rules.filter(({comment}) => isOwnTag(comment, owner)).length >= count;
+}
+
 /**
  * What removes the reference's masquerading of containers of `network` that are not in `keep`. An iptables chain says
  * by its rules' comments whose it is; one that is kept for one interface is kept for all.

@@ -10,9 +10,9 @@ export interface CapturedMessage {
 /** What was captured of some tool. */
 export interface Captures {
   /** What `command` sent to the kernel. */
-  sentBy(command: string): CapturedMessage;
+  readonly sentBy: (command: string) => CapturedMessage;
   /** Everything the kernel answered to `command`. */
-  answersTo(command: string): CapturedMessage[];
+  readonly answersTo: (command: string) => CapturedMessage[];
   /** The commands whose requests were captured. */
   readonly commands: readonly string[];
 }
