@@ -78,7 +78,12 @@ export function summarize(measured: readonly Measured[]) {
         const sorted = values.toSorted((a, b) => a - b);
         const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!;
         return {
-          ...{kind, size, verb, type, median: at(0.5), p95: at(0.95)},
+          kind,
+          size,
+          verb,
+          type,
+          median: at(0.5),
+          p95: at(0.95),
           ...(type === whole && {cpuMs: cpuMs[verb] / values.length}),
           ...counts.get(`${verb} ${type}`)!,
         };

@@ -7,12 +7,27 @@ export interface SandboxStatus {
   readonly addresses: readonly string[];
 }
 
+/** A port of the node that leads to a pod, in the interface's own names. */
+export interface PodPort {
+  readonly protocol: 'TCP' | 'UDP' | 'SCTP';
+  readonly container_port: number;
+  readonly host_port: number;
+}
+
+/** What a kubelet says of a pod. */
+export interface Pod {
+  readonly name: string;
+  readonly cgroup: string;
+  readonly ports?: readonly PodPort[];
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
 /** The calls of a kubelet that make and remove pods. */
 export interface Cri {
   /** Conditions that do not hold, with their reasons; none on a node that is ready. */
   complaints(): Promise<string[]>;
   /** Makes a sandbox and returns its id, which is also the container id that plugins see. */
-  runSandbox(pod: {readonly name: string; readonly cgroup: string}): Promise<string>;
+  runSandbox(pod: Pod): Promise<string>;
   sandboxStatus(id: string): Promise<SandboxStatus>;
   stopSandbox(id: string): Promise<void>;
   removeSandbox(id: string): Promise<void>;
@@ -59,9 +74,15 @@ export function connectCri(socket: string): Cri {
         .filter((condition) => !condition.status)
         .map(({type, reason, message}) => `${type}: ${reason} ${message}`);
     },
-    async runSandbox({name, cgroup}) {
+    async runSandbox({name, cgroup, ports = [], annotations = {}}) {
       const metadata = {name, uid: `uid-${name}`, namespace: 'default', attempt: 0};
-      const config = {metadata, hostname: name, linux: {cgroup_parent: cgroup}};
+      const config = {
+        metadata,
+        hostname: name,
+        port_mappings: ports,
+        annotations,
+        linux: {cgroup_parent: cgroup},
+      };
       return (await call('RunPodSandbox', {config})).pod_sandbox_id;
     },
     async sandboxStatus(id) {
