@@ -11,7 +11,7 @@ export function formatFailure(error: unknown): string {
  * Any failure as the runtime is to see it: the code and details of the CniError at its root, 999
  * without one, and as message the whole chain of causes, each said once.
  */
-function toCniError(error: unknown): CniError {
+export function toCniError(error: unknown): CniError {
   if (error instanceof CniError && error.cause === undefined) return error;
   const root = findRoot(error);
   return new CniError(root?.code ?? errorCodes.internal, describe(error), root?.details ?? '', {

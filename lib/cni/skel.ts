@@ -4,7 +4,7 @@ import {makeCall, parseConfiguration} from './call.ts';
 import {allowsOwnNetns, parseEnvironment} from './environment.ts';
 import type {Environment} from './environment.ts';
 import {CniError, errorCodes} from './error.ts';
-import {describeFailure, formatFailure} from './failure.ts';
+import {describeFailure, formatFailure, toCniError} from './failure.ts';
 import {isOwnNetns} from './own-netns.ts';
 import type {Call, Command, Plugin} from './plugin.ts';
 import {formatResult, resultJson} from './result-format.ts';
@@ -158,8 +158,19 @@ async function runHandler<Host>(plugin: Plugin<Host>, call: Call, host: Host): P
       await plugin.gc(call, host);
       return undefined;
     case 'STATUS':
-      await plugin.status(call, host);
+      await runStatus(plugin, call, host);
       return undefined;
+  }
+}
+
+/** A failure that has no code of its own is error 50 here: whatever it is, no ADD could be served. */
+async function runStatus<Host>(plugin: Plugin<Host>, call: Call, host: Host): Promise<void> {
+  try {
+    await plugin.status(call, host);
+  } catch (error) {
+    const {code, message, details} = toCniError(error);
+    if (code !== errorCodes.internal) throw error;
+    throw new CniError(errorCodes.notAvailable, message, details);
   }
 }
 

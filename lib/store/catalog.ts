@@ -215,10 +215,10 @@ export class Catalog {
   }
 }
 
-/** The content of a file; `undefined` where there is none, or something that cannot be read. */
+/** The content of a file; `undefined` where there is none, or something that cannot be read. A pipe is an empty file. */
 export function readReservation(path: string): string | undefined {
   try {
-    return readFileSync(path, 'utf8');
+    return readFileSync(path, {encoding: 'utf8', flag: constants.O_RDONLY | constants.O_NONBLOCK});
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'EISDIR', 'EACCES', 'EPERM', 'ELOOP')) return undefined;
     throw storeError('read', path, error);

@@ -274,6 +274,14 @@ for (const [what, error, expected] of failures) {
   });
 }
 
+test('STATUS that fails without a code of its own is error 50', async (t) => {
+  const stdin = conf({cniVersion: '1.1.0'});
+  const env = environment({CNI_COMMAND: 'STATUS'});
+  const fail = (error: Error) => run(fakePlugin({status: () => Promise.reject(error)}), {env, stdin});
+  t.is((await fail(new Error('no luck'))).stdout, failure(50, 'no luck'));
+  t.is((await fail(new CniError(7, 'bad', 'd'))).stdout, failure(7, 'bad', 'd'));
+});
+
 test('an error without details or trailing newline is printed with four spaces', async (t) => {
   const {stdout} = await run(fakePlugin(), {stdin: '{}'});
   t.is(stdout, '{\n    "code": 7,\n    "msg": "missing network name"\n}');

@@ -1,3 +1,4 @@
+import {execFileSync} from 'node:child_process';
 import {
   chmodSync,
   existsSync,
@@ -295,4 +296,12 @@ test('a data directory that cannot be written', async (t) => {
   chmodSync(root, 0o700);
   t.is(error.message, `cannot create ${join(root, 'net1')}: permission denied`);
   t.regex(error.details, /ipam\.dataDir/);
+});
+
+test('a pipe among the reservations holds nobody up: it is an empty file', async (t) => {
+  const {open, directory} = makeStore(t);
+  mkdirSync(directory);
+  execFileSync('mkfifo', [join(directory, '10.1.2.2')]);
+  t.true(await open((store) => store.reserve({ip: ip('10.1.2.2'), holder: holder('c1')})));
+  t.is(readFileSync(join(directory, '10.1.2.2'), 'utf8'), 'c1\r\neth0');
 });
