@@ -40,7 +40,7 @@ function directoryOf(set: PackageSet): string {
   const release = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '';
   const id = /^VERSION_ID="?([^"\n]*)/m.exec(release)?.[1] ?? 'unknown';
   const key = createHash('sha256')
-    .update(JSON.stringify(['5', packageSets[set], id, process.arch, cacheDir]))
+    .update(JSON.stringify(['6', packageSets[set], id, process.arch, cacheDir]))
     .digest('hex');
   return path.join(cacheDir, 'debian', `${set}-${key.slice(0, 12)}`);
 }
@@ -92,8 +92,8 @@ async function fetchInto(
   const root = path.join(work, 'root');
   const archives = path.join(work, 'archives');
   for (const directory of [root, path.join(archives, 'partial')]) await mkdir(directory, {recursive: true});
-  // apt's lists and archives of our own: the machine's stay as they are.
-  const lists = path.join(cacheDir, 'debian', 'lists');
+  // apt's lists and archives of our own: the machine's stay as they are, and others may fetch at the same time.
+  const lists = path.join(work, 'lists');
   await mkdir(path.join(lists, 'partial'), {recursive: true});
   const options = [
     ['-qq', '-o', `Dir::State::Lists=${lists}`, '-o', `Dir::Cache=${work}`],
@@ -117,10 +117,23 @@ async function fetchInto(
     if (!archive.endsWith('.deb')) continue;
     await runCommand(['/usr/bin/dpkg-deb', '-x', path.join(archives, archive), root], {timeoutMs: 120_000});
   }
+  await mergeUsr(root);
   await writeWrappers(work, directory);
-  for (const left of ['archives', 'pkgcache.bin', 'srcpkgcache.bin'])
+  for (const left of ['archives', 'lists', 'pkgcache.bin', 'srcpkgcache.bin'])
     await rm(path.join(work, left), {recursive: true, force: true});
   await writeFile(path.join(work, 'packages.json'), `${JSON.stringify({wanted, packages}, null, 2)}\n`);
+}
+
+/** As on the machines themselves: /bin, /lib and their like are links into /usr. */
+async function mergeUsr(root: string): Promise<void> {
+  for (const name of ['bin', 'sbin', 'lib', 'lib64']) {
+    const old = path.join(root, name);
+    if (!existsSync(old)) continue;
+    await mkdir(path.join(root, 'usr', name), {recursive: true});
+    await runCommand(['cp', '-al', `${old}/.`, path.join(root, 'usr', name)], {timeoutMs: 120_000});
+    await rm(old, {recursive: true});
+    await symlink(path.join('usr', name), old);
+  }
 }
 
 /** `apt-get --print-uris` lines: 'uri' name_version_arch.deb size checksum, the version percent-encoded. */
