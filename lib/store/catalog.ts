@@ -217,11 +217,15 @@ export class Catalog {
 
 /** The content of a file; `undefined` where there is none, or something that cannot be read. A pipe is an empty file. */
 export function readReservation(path: string): string | undefined {
+  let fd: number | undefined;
   try {
-    return readFileSync(path, {encoding: 'utf8', flag: constants.O_RDONLY | constants.O_NONBLOCK});
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    return readFileSync(fd, 'utf8');
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'EISDIR', 'EACCES', 'EPERM', 'ELOOP')) return undefined;
     throw storeError('read', path, error);
+  } finally {
+    if (fd !== undefined) closeSync(fd);
   }
 }
 
