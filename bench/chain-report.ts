@@ -1,6 +1,7 @@
 import type {Share} from './chain-worker.ts';
 
-export const verbs = ['ADD', 'DEL'] as const;
+/** What is asked of each plugin in a round; VERSION tells what of the others is its start. */
+export const verbs = ['ADD', 'DEL', 'VERSION'] as const;
 export const kinds = ['weft', 'Go'] as const;
 export type Verb = (typeof verbs)[number];
 export type Kind = (typeof kinds)[number];
@@ -28,8 +29,8 @@ export function makeMeasured(kind: Kind, size: number): Measured {
   return {
     kind,
     size,
-    times: {ADD: new Map(), DEL: new Map()},
-    cpuMs: {ADD: 0, DEL: 0},
+    times: {ADD: new Map(), DEL: new Map(), VERSION: new Map()},
+    cpuMs: {ADD: 0, DEL: 0, VERSION: 0},
     counts: new Map(),
   };
 }
@@ -91,7 +92,7 @@ export function summarize(measured: readonly Measured[]) {
     ),
   );
   const ofChains = rows.filter(({type}) => type === whole);
-  const growth = verbs.flatMap((verb) =>
+  const growth = (['ADD', 'DEL'] as const).flatMap((verb) =>
     kinds.map((kind) => {
       const own = ofChains.filter((row) => row.kind === kind && row.verb === verb);
       const [first, last] = [own[0]!, own.at(-1)!];

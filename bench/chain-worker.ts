@@ -16,9 +16,9 @@ export interface Setting {
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** ADD or DEL of the container with this number; `how` it is looked at. */
+/** A verb for the container with this number; `how` it is looked at. */
 export interface Order {
-  readonly verb: 'ADD' | 'DEL';
+  readonly verb: 'ADD' | 'DEL' | 'VERSION';
   readonly container: number;
   readonly how: 'timed' | 'counted' | 'syscalls';
 }

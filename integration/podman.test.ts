@@ -5,17 +5,10 @@ import {makeHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
 import {pluginDir, repository} from './harness/paths.ts';
 import {setUpPodman} from './harness/podman.ts';
+import {podmansOwn} from './harness/podman-chain.ts';
 import {assertNothingLeft, staysByDesign, takeSnapshot} from './harness/snapshot.ts';
 
 const test = testWith('root', 'apt');
-
-/** What podman itself keeps: storage, locks, the name server's directories. */
-const podmansOwn = [
-  ...staysByDesign,
-  /^mount \S+ \/(var\/lib\/containers|run\/(containers|netns|libpod))/,
-  /^file \/run\/(containers|libpod|lock|crun|runc|xtables.lock)/,
-  /^file \/var\/lib\/cni\/results\/?$/,
-];
 
 test.before(async () => {
   await ensurePackages('podman');
@@ -52,5 +45,5 @@ test('two containers of podman fetch from each other and from the host, and podm
   const fromHost = await host.run(['busybox', ...fetch(addresses[0]!)]);
   t.deepEqual([fromTwo.stdout, fromOne.stdout, fromHost.stdout], [page, page, page]);
   await podman.run(['rm', '--force', '--time', '0', 'one', 'two']);
-  await assertNothingLeft(t, host, before, podmansOwn);
+  await assertNothingLeft(t, host, before, [...staysByDesign, ...podmansOwn]);
 });

@@ -1,3 +1,4 @@
+import {existsSync} from 'node:fs';
 import {readFile} from 'node:fs/promises';
 import path from 'node:path';
 import {setTimeout} from 'node:timers/promises';
@@ -62,9 +63,11 @@ export const publishBoth: readonly string[] = ['-p', '8080:80', '-p', '5353:53/u
  * Flags and command of a container that answers on TCP 80 and UDP 53 with "NAME sees ADDRESS": the worker of
  * `serve`, run by the machine's own Node, as the container's first process.
  */
-export function servicesOf(name: string): {readonly flags: string[]; readonly command: string[]} {
+function servicesOf(name: string): {readonly flags: string[]; readonly command: string[]} {
   const worker = `${repository}/integration/harness/port-worker.ts`;
-  const mounts = ['/lib', '/lib64', '/usr/lib'].flatMap((each) => ['-v', `${each}:${each}:ro`]);
+  const mounts = ['/lib', '/lib64', '/usr/lib']
+    .filter(existsSync)
+    .flatMap((each) => ['-v', `${each}:${each}:ro`]);
   const flags = [
     ...mounts,
     '-v',
