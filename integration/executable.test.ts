@@ -167,13 +167,13 @@ asRoot(
   'loads its native parts wherever one folder allows it, and says what is wrong where none does',
   async (t) => {
     const mounts = (last: string) => `
-mount --bind "$PLUGINS" "$PLUGINS" && mount -o remount,bind,ro "$PLUGINS"
+mount --bind "$PLUGINS" /mnt && mount -o remount,bind,ro /mnt
 mount -t tmpfs -o noexec tmpfs /dev/shm
 mount -t tmpfs -o ro tmpfs /run
 mount -t tmpfs -o ro tmpfs /tmp
 mkdir -p /var/lib && mount -t tmpfs tmpfs /var/lib && mkdir /var/lib/cni
 ${last}
-printf %s "$CONF" | exec "$PLUGINS/loopback"`;
+printf %s "$CONF" | exec /mnt/loopback`;
     const run = (last: string) =>
       runCommand(['unshare', '--net', '--mount', 'sh', '-ec', mounts(last)], {
         env: {...addEnv, PATH: '/usr/sbin:/usr/bin:/sbin:/bin', PLUGINS: pluginDir, CONF: addConf},

@@ -66,7 +66,7 @@ test('every name is a small file of its own that answers; uninstall leaves the f
   const place = makePlace(t);
   const {code, stdout, stderr} = await place.install();
   t.is(code, 0, stderr);
-  t.regex(stdout, /installed weft \S+ in .*: bridge, /);
+  t.regex(stdout, /installed weft \S+ in .*: (\S+, )*bridge, /);
   const names = pluginNames(place.binDir);
   t.true(names.includes('bridge') && names.includes('host-local') && names.includes('loopback'));
   for (const name of [...names, 'weft', 'cnitool']) {

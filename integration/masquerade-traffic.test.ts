@@ -94,7 +94,10 @@ test('frames with another source address than the container was given are droppe
   const check = {hostVeth: 'vethpod', mac: '02:00:00:00:00:02'};
   await ensureMacSpoofCheck({nft}, owner, check);
   const ping = async () => {
-    const argv = ['ping', '-c', '1', '-W', '1', '10.77.0.1'];
+    // What neighbours remember of the other address would decide otherwise.
+    await host.run(['ip', 'neigh', 'flush', 'all']);
+    await host.run(host.inNetns('pod', ['ip', 'neigh', 'flush', 'all']));
+    const argv = ['ping', '-c', '1', '-W', '2', '10.77.0.1'];
     return (await host.run(host.inNetns('pod', argv), {mayFail: true})).code;
   };
   const setMac = (mac: string) =>

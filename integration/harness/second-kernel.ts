@@ -3,6 +3,7 @@ import {mkdtemp, readdir, readFile, rm, writeFile} from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import {createInterface} from 'node:readline';
+import {repository} from './paths.ts';
 import {runCommand} from './command.ts';
 import {formatCpio, type CpioEntry} from './cpio.ts';
 import {binOf, ensurePackages} from './debian.ts';
@@ -151,8 +152,14 @@ mount -t sysfs sys /root/sys
 mount -t devtmpfs dev /root/dev
 mkdir -p /root/dev/pts /root/dev/shm
 mount -t devpts devpts /root/dev/pts
+mkdir /repository && mount --bind /root${repository} /repository
 for directory in dev/shm run tmp; do mount -t tmpfs tmpfs /root/$directory; done
 chmod 1777 /root/tmp
+# A clone below /tmp would be hidden.
+if [ ! -e /root${repository}/package.json ]; then
+  mkdir -p /root${repository} && mount --bind /repository /root${repository}
+fi
+umount /repository
 cp /main.sh /script.sh /root/run/
 umount /proc
 exec switch_root /root /bin/sh /run/main.sh
