@@ -40,7 +40,8 @@ export async function bundleEntry({entry, version}: {entry: string; version: str
     supported: {using: true},
     minifyWhitespace: true,
     minifySyntax: true,
-    charset: 'utf8',
+    // One character beyond Latin-1 and V8 keeps the whole script with two bytes each: 2 ms of every start-up.
+    charset: 'ascii',
     legalComments: 'none',
     logLevel: 'warning',
     plugins: [virtualModules(version), lazyAddons, lazyPino],
