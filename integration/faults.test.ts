@@ -21,10 +21,13 @@ const kinds: Readonly<Record<string, RegExp>> = {
   'the result': /^write 1</,
 };
 
-async function traceAdd(host: TestHost, netns: string): Promise<TracedCall[]> {
-  const call = {conf, netns, containerId: 'traced'};
-  await callPlugin(host, {...call, command: 'ADD', under: tracing('/run/trace'), options: quiet});
-  await callPlugin(host, {...call, command: 'DEL', options: quiet});
+type Verb = 'ADD' | 'DEL';
+
+async function trace(host: TestHost, netns: string, verb: Verb): Promise<TracedCall[]> {
+  const call = {conf, netns, containerId: 'traced', options: quiet};
+  const under = (each: Verb) => (each === verb ? {under: tracing('/run/trace')} : {});
+  await callPlugin(host, {...call, command: 'ADD', ...under('ADD')});
+  await callPlugin(host, {...call, command: 'DEL', ...under('DEL')});
   await pristine(host);
   return parseTrace(await host.read('/run/trace'));
 }
@@ -41,22 +44,24 @@ interface Injection {
   readonly host: TestHost;
   readonly netns: string;
   readonly before: Snapshot;
+  readonly verb: Verb;
   readonly call: TracedCall;
   readonly fault: Fault;
   readonly cleanUp: 'DEL' | 'GC';
 }
 
 /**
- * One ADD with one fault; then DEL, or GC with nothing in use, must leave nothing; the next ADD, tried after
- * every third, must succeed.
+ * One ADD, or the DEL after an ADD, with one fault; then DEL, or GC with nothing in use, must leave nothing; the next
+ * ADD, tried after every third, must succeed.
  * Returns what was not so, each with the place of the fault.
  */
-async function inject({host, netns, before, call, fault, cleanUp}: Injection): Promise<string[]> {
+async function inject({host, netns, before, verb, call, fault, cleanUp}: Injection): Promise<string[]> {
   const problems: string[] = [];
-  const where = `${fault} at ${call.name} ${call.nth} (${call.text.slice(0, 100)}), then ${cleanUp}`;
+  const where = `${fault} in ${verb} at ${call.name} ${call.nth} (${call.text.slice(0, 100)}), then ${cleanUp}`;
   const plugin = {conf, netns, containerId: 'hit', options: quiet};
   const under = injecting(call, fault, '/run/injected');
-  const hit = await tryPlugin(host, {...plugin, command: 'ADD', under});
+  if (verb === 'DEL') await callPlugin(host, {...plugin, command: 'ADD'});
+  const hit = await tryPlugin(host, {...plugin, command: verb, under});
   const counts = fault === 'KILL' || hasHit(await host.read('/run/injected'));
   if (
     counts &&
@@ -87,38 +92,50 @@ async function inject({host, netns, before, call, fault, cleanUp}: Injection): P
   return problems.map((problem) => `${where}: ${problem}`);
 }
 
-async function injectAll(t: ExecutionContext, fault: Fault, wanted: (call: TracedCall) => boolean) {
+interface Wanted {
+  readonly verb?: Verb;
+  readonly fault: Fault;
+  readonly only?: (call: TracedCall) => boolean;
+}
+
+async function injectAll(t: ExecutionContext, {verb = 'ADD', fault, only = () => true}: Wanted) {
   const host = await makeHost(t);
   const netns = await host.addNetns('pod');
   const before = await takeSnapshot(host);
-  const calls = await traceAdd(host, netns);
+  const calls = await trace(host, netns, verb);
   const lines = calls.map(({name, text}) => `${name} ${text}`);
-  for (const [kind, pattern] of Object.entries(kinds))
+  for (const [kind, pattern] of Object.entries(verb === 'ADD' ? kinds : {}))
     t.true(
       lines.some((line) => pattern.test(line)),
       `an ADD must touch ${kind}`,
     );
-  const chosen = calls.filter(wanted);
+  const chosen = calls.filter(only);
+  t.true(chosen.length > 10);
   t.log(`${chosen.length} system calls`);
   const problems: string[] = [];
   for (const [index, call] of chosen.entries()) {
     const cleanUp = index % 2 === 0 ? 'DEL' : 'GC';
-    problems.push(...(await inject({host, netns, before, call, fault, cleanUp})));
+    problems.push(...(await inject({host, netns, before, verb, call, fault, cleanUp})));
   }
   t.deepEqual(problems, []);
 }
 
-test('killed at any system call of an ADD, DEL or GC leaves nothing', async (t) => {
+test('what an ADD leaves that was killed at any system call, DEL or GC removes', async (t) => {
   t.timeout(300_000);
-  await injectAll(t, 'KILL', () => true);
+  await injectAll(t, {fault: 'KILL'});
+});
+
+test('what a DEL leaves that was killed at any system call, the next DEL or GC removes', async (t) => {
+  t.timeout(300_000);
+  await injectAll(t, {verb: 'DEL', fault: 'KILL'});
 });
 
 test('an input/output error at any system call of an ADD leaves nothing', async (t) => {
   t.timeout(300_000);
-  await injectAll(t, 'EIO', () => true);
+  await injectAll(t, {fault: 'EIO'});
 });
 
 test('a full disk at any system call of an ADD leaves nothing', async (t) => {
   t.timeout(300_000);
-  await injectAll(t, 'ENOSPC', ({name}) => !/^(send|setns|flock)/.test(name));
+  await injectAll(t, {fault: 'ENOSPC', only: ({name}) => !/^(send|setns|flock)/.test(name)});
 });

@@ -1,9 +1,9 @@
 import {execFileSync} from 'node:child_process';
 import {text} from 'node:stream/consumers';
-import {runPlugin} from '../../lib/cni/skel.ts';
 import type {Host} from '../../lib/host.ts';
 import {plugin as bandwidth} from '../../plugins/bandwidth/plugin.ts';
 import {FailingKernel, type Loss} from './failing-host.ts';
+import {runVerb} from './run-verb.ts';
 
 // Runs in a test host: `node every-bandwidth-request.ts ADD|DEL <netns>`, the configuration with prevResult on stdin. Fails
 // each netlink request of the verb in turn, on the real kernel, and prints one JSON line for each with what is left.
@@ -11,28 +11,8 @@ import {FailingKernel, type Loss} from './failing-host.ts';
 const [verb, netns] = process.argv.slice(2) as ['ADD' | 'DEL', string];
 const conf = await text(process.stdin);
 
-async function run(command: string, host: Host): Promise<{code: number; stdout: string}> {
-  let stdout = '';
-  const env = {
-    CNI_COMMAND: command,
-    CNI_CONTAINERID: 'pod',
-    CNI_NETNS: netns,
-    CNI_IFNAME: 'eth0',
-    CNI_PATH: '/opt/cni/bin',
-    PATH: process.env['PATH'] ?? '',
-  };
-  const io = {
-    env,
-    stdin: async () => conf,
-    stdout: async (said: string) => {
-      stdout += said;
-    },
-    stderr: () => {},
-  };
-  const code = await runPlugin(bandwidth, io, host, () => undefined);
-  host.close();
-  return {code, stdout};
-}
+const run = (command: string, host: Host) =>
+  runVerb(bandwidth, {command, netns, conf, containerId: 'pod'}, host);
 
 const lines = (...argv: [string, ...string[]]) =>
   execFileSync(argv[0], argv.slice(1), {encoding: 'utf8'}).split('\n');

@@ -1,9 +1,9 @@
 import {execFileSync} from 'node:child_process';
 import {text} from 'node:stream/consumers';
-import {runPlugin} from '../../lib/cni/skel.ts';
 import type {Host} from '../../lib/host.ts';
 import {plugin as firewall} from '../../plugins/firewall/plugin.ts';
 import {FailingKernel, type Loss} from './failing-host.ts';
+import {runVerb} from './run-verb.ts';
 
 // Runs in a test host, the configuration with prevResult on stdin, and prints a JSON line for each run of the verb:
 //   node firewall-driver.ts fail ADD|DEL   each netlink request fails in turn, on the real kernel; what is left
@@ -26,28 +26,8 @@ export interface FirewallRun {
 const [mode, only] = process.argv.slice(2);
 const conf = await text(process.stdin);
 
-async function run(command: string, host: Host): Promise<{code: number; stdout: string}> {
-  let stdout = '';
-  const env = {
-    CNI_COMMAND: command,
-    CNI_CONTAINERID: 'pod',
-    CNI_NETNS: '/run/netns/pod',
-    CNI_IFNAME: 'eth0',
-    CNI_PATH: '/opt/cni/bin',
-    PATH: process.env['PATH'] ?? '',
-  };
-  const io = {
-    env,
-    stdin: async () => conf,
-    stdout: async (said: string) => {
-      stdout += said;
-    },
-    stderr: () => {},
-  };
-  const code = await runPlugin(firewall, io, host, () => undefined);
-  host.close();
-  return {code, stdout};
-}
+const run = (command: string, host: Host) =>
+  runVerb(firewall, {command, netns: '/run/netns/pod', conf, containerId: 'pod'}, host);
 
 const print = (line: FirewallRun) => console.log(JSON.stringify(line));
 

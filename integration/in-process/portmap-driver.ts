@@ -1,8 +1,8 @@
 import {execFileSync} from 'node:child_process';
 import {readFileSync} from 'node:fs';
-import {runPlugin} from '../../lib/cni/skel.ts';
 import {plugin} from '../../plugins/portmap/plugin.ts';
 import {FailingKernel} from './failing-host.ts';
+import {runVerb} from './run-verb.ts';
 
 // Runs in a test host: carries out the calls on stdin, a JSON list, with the real kernel, and prints a JSON list of how each
 // went and what it asked of the kernel.
@@ -38,27 +38,10 @@ async function run({
   loss = 'request',
 }: DriverCall): Promise<Omit<DriverOutcome, 'after'>> {
   const kernel = new FailingKernel(failing, loss);
-  const host = kernel.open();
-  const env = {
-    CNI_COMMAND: command,
-    CNI_CONTAINERID: containerId,
-    CNI_NETNS: '/run/netns/none',
-    CNI_IFNAME: 'eth0',
-    CNI_PATH: '/opt/cni/bin',
-    PATH: process.env['PATH'] ?? '',
-  };
-  let stdout = '';
-  let stderr = '';
-  const io = {
-    env,
-    stdin: async () => JSON.stringify(conf),
-    stdout: async (text: string) => void (stdout += text),
-    stderr: (text: string) => void (stderr += text),
-  };
+  const call = {command, netns: '/run/netns/none', containerId, conf: JSON.stringify(conf)};
   const started = performance.now();
-  const code = await runPlugin(plugin, io, host, () => undefined);
+  const {code, stdout, stderr} = await runVerb(plugin, call, kernel.open());
   const durationMs = performance.now() - started;
-  host.close();
   return {code, stdout, stderr, requests: kernel.requests, durationMs};
 }
 

@@ -5,6 +5,8 @@ import type {Host} from '../../lib/host.ts';
 export interface VerbCall {
   readonly command: string;
   readonly netns: string;
+  /** "c" by default. */
+  readonly containerId?: string;
   /** The whole configuration, as JSON. */
   readonly conf: string;
   /** The plugin that IPAM is, if it is asked. */
@@ -14,18 +16,20 @@ export interface VerbCall {
 export interface VerbOutcome {
   readonly code: number;
   readonly stdout: string;
+  readonly stderr: string;
 }
 
-/** Runs a verb of a plugin in this process, for the container "c" and its "eth0", and closes the host. */
+/** Runs a verb of a plugin in this process, for a container's eth0, and closes the host. */
 export async function runVerb(
   plugin: Plugin<Host>,
-  {command, netns, conf, ipam}: VerbCall,
+  {command, netns, containerId = 'c', conf, ipam}: VerbCall,
   host: Host,
 ): Promise<VerbOutcome> {
   let stdout = '';
+  let stderr = '';
   const env = {
     CNI_COMMAND: command,
-    CNI_CONTAINERID: 'c',
+    CNI_CONTAINERID: containerId,
     CNI_NETNS: netns,
     CNI_IFNAME: 'eth0',
     CNI_PATH: '/opt/cni/bin',
@@ -37,9 +41,11 @@ export async function runVerb(
     stdout: async (text: string) => {
       stdout += text;
     },
-    stderr: () => {},
+    stderr: (text: string) => {
+      stderr += text;
+    },
   };
   const code = await runPlugin(plugin, io, host, () => ipam);
   host.close();
-  return {code, stdout};
+  return {code, stdout, stderr};
 }
