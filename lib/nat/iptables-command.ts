@@ -5,8 +5,10 @@ import {CniError, errorCodes} from '../cni/error.ts';
 
 /** How iptables tools are found and run. */
 export interface IptablesOptions {
-  /** Environment of the tools, the process's by default; its PATH is searched, then where tools usually are. */
+  /** Environment of the tools, the process's by default; its PATH is searched first. */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+  /** Where to look then: runtimes may have a PATH without sbin. Where tools usually are, by default. */
+  readonly directories?: readonly string[] | undefined;
   /** Time after which a tool that waits for the xtables lock is given up; 55 s by default. */
   readonly timeoutMs?: number | undefined;
 }
@@ -14,9 +16,11 @@ export interface IptablesOptions {
 const usualDirectories = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/local/bin', '/usr/bin', '/bin'];
 
 /** The path of a tool, or `undefined` where it is not installed. */
-export function findTool(name: string, {env = process.env}: IptablesOptions): string | undefined {
-  const directories = [...(env['PATH'] ?? '').split(':'), ...usualDirectories];
-  for (const directory of directories) {
+export function findTool(
+  name: string,
+  {env = process.env, directories = usualDirectories}: IptablesOptions,
+): string | undefined {
+  for (const directory of [...(env['PATH'] ?? '').split(':'), ...directories]) {
     if (!path.isAbsolute(directory)) continue;
     const file = path.join(directory, name);
     try {

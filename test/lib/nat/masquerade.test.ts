@@ -1,3 +1,6 @@
+import {mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
 import test from 'ava';
 import {CniError} from '../../../lib/cni/error.ts';
 import {parseCidr} from '../../../lib/ip/cidr.ts';
@@ -130,4 +133,25 @@ test('a kernel without nftables has nothing to remove', async (t) => {
     },
   };
   await t.notThrowsAsync(removeMasquerade(host, owner, {ips, reference: false}));
+});
+
+test('without nftables and without iptables the error says what to load or install', async (t) => {
+  const {host} = kernel(() => 'EOPNOTSUPP');
+  const nowhere = {env: {PATH: ''}, directories: []};
+  const error = await t.throwsAsync(ensureMasquerade(host, {owner, ips}, nowhere), {instanceOf: CniError});
+  t.is(error?.message, 'ipMasq: this kernel has no nftables');
+  t.regex(
+    error?.details ?? '',
+    /load the module nf_tables, or install iptables and set "ipMasqBackend": "iptables"/,
+  );
+});
+
+test('without nftables the rules are iptables', async (t) => {
+  const {host} = kernel(() => 'EOPNOTSUPP');
+  const folder = mkdtempSync(join(tmpdir(), 'weft-nat-'));
+  t.teardown(() => rmSync(folder, {recursive: true, force: true}));
+  const script = `#!/bin/sh\nexec /bin/cat > ${folder}/input\n`;
+  writeFileSync(join(folder, 'iptables-restore'), script, {mode: 0o755});
+  await ensureMasquerade(host, {owner, ips}, {env: {PATH: folder}, directories: []});
+  t.regex(readFileSync(join(folder, 'input'), 'utf8'), /-A POSTROUTING -s 10\.88\.0\.5/);
 });
