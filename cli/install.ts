@@ -29,7 +29,8 @@ export const install: Command = {
 
   --bin-dir DIR        the plugin folder (default /opt/cni/bin)
   --host-bin-dir DIR   how the host calls that folder, when installing from a container
-  --conf NAME          also put a ready network configuration: kubernetes, podman, dual-stack or bandwidth
+  --conf NAME          also put a ready network configuration: kubernetes, podman, dual-stack, ports,
+                       firewall, bandwidth, ptp, static or sbr
   --conf-dir DIR       where to (default /etc/cni/net.d)
   --force              replace files that are not weft's; \`weft uninstall\` puts them back
 

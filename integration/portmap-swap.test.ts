@@ -61,18 +61,22 @@ for (const [title, more] of [
     await answers(t, host, refused);
   });
 
-test('ports that the reference mapped with iptables-legacy are removed by ours', async (t) => {
-  const host = await makeHost(t);
-  const attached = await attachMapped(host, 'web', [], {bridge});
-  await host.sh(`mkdir /run/tools; for tool in iptables ip6tables; do for verb in '' -save -restore; do
+for (const [title, more] of [
+  ['', {}],
+  [', without runtimeConfig', {conf: portmapConf('ports', [])}],
+] as const)
+  test(`ports that the reference mapped with iptables-legacy are removed by ours${title}`, async (t) => {
+    const host = await makeHost(t);
+    const attached = await attachMapped(host, 'web', [], {bridge});
+    await host.sh(`mkdir /run/tools; for tool in iptables ip6tables; do for verb in '' -save -restore; do
     ln -s $(command -v $tool-legacy$verb) /run/tools/$tool$verb; done; done`);
-  const options = {env: {PATH: '/run/tools:/usr/sbin:/usr/bin:/sbin:/bin'}};
-  const call = {...attached.call, conf: portmapConf('ports', mappings)};
-  await callPlugin(host, {...call, dir: referenceDir(), options, command: 'ADD'});
-  t.true((await leftOf(host, 'web')).length > 0);
-  await callPlugin(host, {...call, command: 'DEL'});
-  t.deepEqual(await leftOf(host, 'web'), []);
-});
+    const options = {env: {PATH: '/run/tools:/usr/sbin:/usr/bin:/sbin:/bin'}};
+    const call = {...attached.call, conf: portmapConf('ports', mappings)};
+    await callPlugin(host, {...call, dir: referenceDir(), options, command: 'ADD'});
+    t.true((await leftOf(host, 'web')).length > 0);
+    await callPlugin(host, {...call, ...more, command: 'DEL'});
+    t.deepEqual(await leftOf(host, 'web'), []);
+  });
 
 test("ports that the reference's nftables backend mapped are removed by ours, those of others stay", async (t) => {
   const host = await makeHost(t);

@@ -3,6 +3,7 @@ import {makeHost, type TestHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
 import {addOutside} from './harness/outside.ts';
 import {repository} from './harness/paths.ts';
+import {callPlugin} from './harness/plugin.ts';
 import {ask, attachMapped, portmapConf, serve, unmap, type Question} from './harness/ports.ts';
 
 const test = testWith('root', 'apt');
@@ -52,6 +53,19 @@ for (const [title, index] of [
     await unmap(host, two, {conf: portmapConf('ports', []), prevResult: undefined});
     t.deepEqual(await ask(host, 'outside', client(address)), ['ECONNREFUSED']);
   });
+
+test('a UDP client follows when only the port in the container changes', async (t) => {
+  const host = await makeHost(t);
+  const outside = await addOutside(host);
+  const address = outside.hostAddresses[0];
+  const one = await attachMapped(host, 'one', mappings);
+  await serve(host, 'one', 'first', 53);
+  await serve(host, 'one', 'second', 54);
+  t.deepEqual(await ask(host, 'outside', client(address)), [`first sees ${outside.addresses[0]}`]);
+  const changed = portmapConf('ports', [{...mappings[0], containerPort: 54}]);
+  await callPlugin(host, {...one.call, conf: changed, command: 'ADD'});
+  t.deepEqual(await ask(host, 'outside', client(address)), [`second sees ${outside.addresses[0]}`]);
+});
 
 test('connections that only pass through the host, to the same port elsewhere, are kept', async (t) => {
   const host = await makeHost(t);

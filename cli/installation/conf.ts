@@ -14,6 +14,8 @@ const fileNames: Readonly<Record<string, string>> = {
   ports: '20-weft-ports.conflist',
   firewall: '40-weft-guarded.conflist',
   ptp: '50-weft-ptp.conflist',
+  static: '60-weft-static.conflist',
+  sbr: '70-weft-sbr.conflist',
 };
 
 export interface Conf {

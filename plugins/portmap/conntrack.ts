@@ -28,10 +28,10 @@ export async function forgetOtherConnections(
     const ports = new Set(udp.map(({hostPort}) => hostPort));
     const found = (await listByPort(host, family, ports)).filter(({orig, reply}) =>
       udp.some(
-        ({hostPort, hostIp, container}) =>
+        ({hostPort, hostIp, containerPort, container}) =>
           orig.dstPort === hostPort &&
           (!hostIp || sameIp(hostIp, orig.dst)) &&
-          !sameIp(reply.src, container.ip),
+          (!sameIp(reply.src, container.ip) || reply.srcPort !== containerPort),
       ),
     );
     forgotten += await forget(host, await filterLocal(host, found));

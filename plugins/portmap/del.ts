@@ -25,7 +25,8 @@ export async function del(call: Call, host: Host): Promise<void> {
 }
 
 /**
- * As DEL. Without mappings it asks whether there is anything of the attachment, in one datagram, and starts no process.
+ * As DEL. Without mappings it asks whether there is anything of the attachment, in one datagram; a process is started only
+ * where iptables-legacy's nat table is in use.
  */
 export async function removeForwarding(call: Call, host: Host, mappings: readonly Mapping[]): Promise<void> {
   const owner: Owner = {network: call.name, containerId: call.containerId, ifName: call.ifName};
@@ -36,7 +37,7 @@ export async function removeForwarding(call: Call, host: Host, mappings: readonl
   const removed = knownMappings(call, mappings);
   await everyStep([
     () => removeFromNftables(host, {what: call.containerId, plans, removed}),
-    () => (mappings.length === 0 ? undefined : removeLegacyForwarding(owner, {env: call.env})),
+    () => removeLegacyForwarding(owner, {env: call.env}),
     () => forgetUdp(call, host, removed),
   ]);
 }
