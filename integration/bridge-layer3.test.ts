@@ -127,7 +127,8 @@ test('the own subnet and exemptDestinations see the address of the container its
   });
   const a = await attach(host, 'a', conf);
   const pinged = async (address: string) => {
-    t.true(await pings(host, 'a', address), address);
+    // What counts is whom the others see, not that no packet is lost.
+    t.true((await pings(host, 'a', address)) || (await pings(host, 'a', address)), address);
     return outside.sources();
   };
   t.deepEqual(await pinged('198.51.100.9'), ['10.61.0.2']);
