@@ -1,0 +1,26 @@
+import {createHash} from 'node:crypto';
+import {macFromBytes} from '../ip/mac.ts';
+import type {Family} from '../ip/address.ts';
+
+/**
+ * The hardware address of a host's VTEP where nothing else names one: the same after a restart, a new device or a new
+ * installation, so that peers never keep a stale one. Locally administered, unicast.
+ */
+export function deriveVtepMac({
+  vni,
+  node,
+  family,
+}: {
+  readonly vni: number;
+  /** The host's identity in the membership. */
+  readonly node: string;
+  /** Of the underlay. */
+  readonly family: Family;
+}): string {
+  const bytes = createHash('sha256')
+    .update(JSON.stringify([vni, node, family]))
+    .digest()
+    .subarray(0, 6);
+  bytes[0] = (bytes[0]! & 0xfc) | 0x02;
+  return macFromBytes(bytes);
+}
