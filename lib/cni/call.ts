@@ -88,7 +88,10 @@ export function makeCall(parts: CallParts): Call {
       return log;
     },
     warn,
-    delegate: (type, verb) => delegate({env, path, stdin, cniVersion, stderr, callBuiltin}, type, verb),
+    delegate(type, verb, conf) {
+      const input = conf === undefined ? stdin : JSON.stringify(conf);
+      return delegate({env, path, stdin: input, cniVersion, stderr, callBuiltin}, type, verb);
+    },
   };
 }
 

@@ -4,6 +4,12 @@ import type {Command} from './plugin.ts';
 import {parseOutput} from './result.ts';
 import type {Result} from './types.ts';
 
+/** What a delegate gets. */
+export interface DelegateInput {
+  readonly env: Readonly<Record<string, string>>;
+  readonly stdin: string;
+}
+
 /** What a delegate shares with the call that delegates (spec section 4). */
 export interface Delegation {
   readonly env: Readonly<Record<string, string>>;
@@ -12,19 +18,16 @@ export interface Delegation {
   /** The configuration's version: that of a result which states none. */
   readonly cniVersion: string;
   readonly stderr: (text: string) => void;
-  /**
-   * Runs the plugin of this file in process, if it is one of ours; `undefined` if it is not.
-   * `env` is the delegate's.
-   */
+  /** Runs the plugin of this file in process, if it is one of ours; `undefined` if it is not. */
   readonly callBuiltin: (
     file: string,
-    env: Readonly<Record<string, string>>,
+    delegate: DelegateInput,
   ) => Promise<{readonly result: Result | undefined}> | undefined;
 }
 
 /**
- * Runs plugin `type` with the caller's environment (but for the verb) and configuration, in process
- * where it is one of ours. Gives the result of an ADD. Errors of the delegate come back unchanged.
+ * Runs plugin `type` with the caller's environment (but for the verb) and the configuration of the delegation, in
+ * process where it is one of ours. Gives the result of an ADD. Errors of the delegate come back unchanged.
  */
 export async function delegate(
   delegation: Delegation,
@@ -33,9 +36,9 @@ export async function delegate(
 ): Promise<Result | undefined> {
   const file = findInPath(type, delegation.path);
   const env = {...delegation.env, CNI_COMMAND: command};
-  const builtin = delegation.callBuiltin(file, env);
-  if (builtin) return (await builtin).result;
   const {stdin, stderr, cniVersion} = delegation;
+  const builtin = delegation.callBuiltin(file, {env, stdin});
+  if (builtin) return (await builtin).result;
   const stdout = await execPlugin({file, env, stdin, stderr, timeoutMs: findTimeout(env)});
   return command === 'ADD' ? parseOutput(stdout, cniVersion).result : undefined;
 }

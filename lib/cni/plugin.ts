@@ -31,12 +31,12 @@ export interface Call {
   /** A sentence for the operator, on stderr. */
   warn(message: string): void;
   /**
-   * Runs plugin `type` with this call's environment and configuration (spec section 4): in process
-   * when the file found in CNI_PATH is this very program, by exec otherwise.
+   * Runs plugin `type` with this call's environment and configuration (spec section 4), or with `conf` in the
+   * place of that: in process when the file found in CNI_PATH is this very program, by exec otherwise.
    * Returns the result of an ADD, `undefined` for the other verbs. Errors of the delegate come
    * back as it reported them.
    */
-  delegate(type: string, command: Command): Promise<Result | undefined>;
+  delegate(type: string, command: Command, conf?: JsonObject): Promise<Result | undefined>;
 }
 
 /**

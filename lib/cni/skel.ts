@@ -119,10 +119,10 @@ async function runVerb<Host>(
     pluginName: plugin.name,
     command,
     configuration,
-    callBuiltin: (file, env) => {
+    callBuiltin: (file, input) => {
       const builtin = findBuiltin(file);
       if (builtin?.name === plugin.name) throw delegatesToItself(plugin.name);
-      return builtin && callBuiltin(builtin, {...request, env}, host, findBuiltin);
+      return builtin && callBuiltin(builtin, {...request, ...input}, host, findBuiltin);
     },
   });
   const result = await runLogged(plugin, call, host);
@@ -188,12 +188,12 @@ async function callBuiltin<Host>(
   return {result: parseResult(resultJson(result, call.cniVersion), call.cniVersion)};
 }
 
-/** Both read the same configuration: they would call each other for ever. */
+/** It would go on for ever. */
 function delegatesToItself(name: string): CniError {
   return new CniError(
     errorCodes.invalidConfig,
     `plugin ${name} delegates to itself`,
-    `"ipam" has "type": "${name}"; it names a plugin that hands out addresses, such as "host-local"`,
+    `"ipam" or "delegate" has a "type" that is this plugin; name one that hands out addresses, such as "host-local", or that makes interfaces, such as "bridge"`,
   );
 }
 

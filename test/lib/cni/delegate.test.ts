@@ -63,6 +63,23 @@ test('a delegate of our own is called in process, with its own environment', asy
   t.is(builtin.calls[0]?.env['CNI_COMMAND'], 'DEL');
 });
 
+test('a delegate may get another configuration, in process and from a file', async (t) => {
+  const folder = scriptFolder({ipam: 'cat >&2; echo "{}"'});
+  const conf = {cniVersion: '1.0.0', name: 'other', x: [1]};
+  const plugin = fakePlugin({
+    name: 'delegator',
+    async add(call) {
+      return (await call.delegate('ipam', 'ADD', conf)) ?? emptyResult;
+    },
+  });
+  const env = environment({CNI_PATH: folder, PATH: process.env['PATH']});
+  const {stderr} = await run(plugin, {env, stdin: stdin('1.0.0')});
+  t.is(stderr, JSON.stringify(conf));
+  const builtin = fakePlugin();
+  await run(plugin, {env, stdin: stdin('1.0.0'), findBuiltin: () => builtin});
+  t.like(builtin.calls[0], {stdin: JSON.stringify(conf), conf, name: 'other', containerId: 'container1'});
+});
+
 for (const [cniVersion, expected] of [
   ['1.0.0', ['10.0.0.2/24', '10.1.0.2/24', '2001:db8::2/64']],
   ['0.4.0', ['10.0.0.2/24', '10.1.0.2/24', '2001:db8::2/64']],
