@@ -14,6 +14,9 @@ interface Libc {
   readonly setsockopt: Func;
   readonly getsockopt: Func;
   readonly getsockname: Func;
+  readonly socket: Func;
+  readonly sendto: Func;
+  readonly recv: Func;
 }
 
 let loaded: Libc | undefined;
@@ -30,6 +33,11 @@ function libc(): Libc {
     setsockopt: self.func('int setsockopt(int fd, int level, int name, void *value, uint32_t size)'),
     getsockopt: self.func('int getsockopt(int fd, int level, int name, void *value, void *size)'),
     getsockname: self.func('int getsockname(int fd, void *address, void *size)'),
+    socket: self.func('int socket(int family, int type, int protocol)'),
+    sendto: self.func(
+      'intptr_t sendto(int fd, void *data, size_t size, int flags, void *address, uint32_t addressSize)',
+    ),
+    recv: self.func('intptr_t recv(int fd, void *data, size_t size, int flags)'),
   };
   return loaded;
 }
@@ -140,4 +148,48 @@ export function findNetlinkFd(port: number, guess: number): number | undefined {
     if (netlinkPort(fd) === port) return fd;
   }
   return undefined;
+}
+
+const afInet = 2;
+const afInet6 = 10;
+const sockRaw = 3;
+const sockNonblock = 0o4000;
+const sockCloexec = 0o2000000;
+
+/**
+ * A raw IP socket that never waits; close it with node:fs. Throws EPERM without CAP_NET_RAW. `protocol` as in
+ * linux/in.h (1 ICMP, 58 ICMPv6).
+ */
+export function openRawSocket({
+  family,
+  protocol,
+}: {
+  readonly family: 4 | 6;
+  readonly protocol: number;
+}): number {
+  const fd = libc().socket(family === 4 ? afInet : afInet6, sockRaw | sockNonblock | sockCloexec, protocol);
+  if (fd < 0) throw failed('socket');
+  return fd;
+}
+
+/** Sends one packet to an address (4 or 16 bytes). Throws EMSGSIZE when it is larger than the link or the path allows. */
+export function sendPacket(fd: number, packet: Uint8Array, to: Uint8Array): void {
+  const family = to.length === 4 ? afInet : afInet6;
+  // struct sockaddr_in and sockaddr_in6: family, port, (flow,) address, (scope).
+  const address = Buffer.alloc(family === afInet ? 16 : 28);
+  address.writeUInt16LE(family, 0);
+  address.set(to, family === afInet ? 4 : 8);
+  if (libc().sendto(fd, packet, packet.length, 0, address, address.length) < 0) throw failed('sendto');
+}
+
+/** The next packet that came in; undefined while there is none. What is longer than 64 KiB is cut. */
+export function receivePacket(fd: number): Buffer | undefined {
+  const packet = Buffer.alloc(65_536);
+  for (;;) {
+    const size = Number(libc().recv(fd, packet, packet.length, 0));
+    if (size >= 0) return packet.subarray(0, size);
+    const errno = koffi.errno();
+    if (errno === eagain) return undefined;
+    if (errno !== eintr) throw failed('recv', errno);
+  }
 }

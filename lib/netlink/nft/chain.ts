@@ -49,6 +49,8 @@ export interface ChainInfo {
   readonly type?: string | undefined;
   readonly hook?: number | undefined;
   readonly priority?: number | undefined;
+  /** What becomes of a packet that no rule decides about; only of a base chain. */
+  readonly policy?: 'accept' | 'drop' | undefined;
   readonly comment?: string | undefined;
   /** How many rules it has, and rules and elements that lead to it. */
   readonly use?: number | undefined;
@@ -117,6 +119,20 @@ export async function findChain(
 
 /** The chains of one table. The kernel lists those of every table of the family. */
 export async function listChains(nft: NetfilterSocket, {family, table}: TableRef): Promise<ChainInfo[]> {
+  const found = await listAllChains(nft, family);
+  return found.filter((chain) => chain.table === table);
+}
+
+/** The base chains of every table of a family that see the packets of a hook. */
+export async function listBaseChains(
+  nft: NetfilterSocket,
+  {family, hook}: {readonly family: TableRef['family']; readonly hook: keyof typeof hooks},
+): Promise<ChainInfo[]> {
+  const found = await listAllChains(nft, family);
+  return found.filter((chain) => chain.hook === hooks[hook]);
+}
+
+async function listAllChains(nft: NetfilterSocket, family: TableRef['family']): Promise<ChainInfo[]> {
   const question = operation(
     {message: messages.getChain, family},
     chainAttrs,
@@ -124,11 +140,20 @@ export async function listChains(nft: NetfilterSocket, {family, table}: TableRef
     () => `list chains ${family}`,
   );
   const found = await list(nft, question, chainAttrs);
-  return found.filter((chain) => chain.table === table).map(infoOf);
+  return found.map(infoOf);
 }
 
 function infoOf(found: ReturnType<typeof chainAttrs.get>): ChainInfo {
-  const {table = '', name = '', type, hook, userdata, use} = found;
+  const {table = '', name = '', type, hook, policy, userdata, use} = found;
   const {hook: number, priority} = hook ?? {};
-  return {table, chain: name, type, hook: number, priority, comment: userdata?.comment, use};
+  return {
+    table,
+    chain: name,
+    type,
+    hook: number,
+    priority,
+    ...(policy !== undefined && {policy: policy === 0 ? 'drop' : 'accept'}),
+    comment: userdata?.comment,
+    use,
+  };
 }
