@@ -1,3 +1,4 @@
+import {doctor} from './doctor.ts';
 import {UsageError, type Command, type Context} from './command.ts';
 import {gc} from './gc.ts';
 import {install} from './install.ts';
@@ -10,6 +11,7 @@ const commands: Readonly<Record<string, Command>> = {
   install,
   uninstall,
   status,
+  doctor,
   gc,
   version,
 };
