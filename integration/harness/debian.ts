@@ -25,6 +25,7 @@ export const packageSets = {
   podman: ['podman', 'conmon', 'runc'],
   containerd: ['containerd', 'runc'],
   firewalld: ['firewalld', 'dbus-daemon', 'python3', 'python3-dbus', 'python3-gi', 'python3-nftables'],
+  etcd: ['etcd-server', 'etcd-client', 'openssl'],
   kernel: ['qemu-system-x86', 'linux-image-amd64', 'busybox-static', 'kmod'],
 } as const satisfies Record<string, readonly string[]>;
 
