@@ -1,3 +1,4 @@
+import {parseIp} from '../../lib/ip/address.ts';
 import type {KnownLinkInfo} from '../../lib/netlink/link/kinds.ts';
 
 interface Sample {
@@ -36,5 +37,30 @@ export const samples: {readonly [K in KnownLinkInfo['kind']]: Sample} = {
     command: 'ip link add link veth0 name veth0.7 type vlan id 7 protocol 802.1Q',
     info: {kind: 'vlan', data: {id: 7, protocol: 0x8100}},
     onLink: true,
+  },
+  vxlan: {
+    command:
+      'ip link add vx6 type vxlan id 16777215 local fd00:1::3 dstport 4789 srcport 32768 61000 learning proxy l2miss l3miss ttl 64 tos inherit ageing 60 maxaddress 100 flowlabel 5 noudp6zerocsumtx udp6zerocsumrx gbp',
+    info: {
+      kind: 'vxlan',
+      data: {
+        portRange: {low: 32_768, high: 61_000},
+        proxy: true,
+        l2miss: true,
+        l3miss: true,
+        ttl: 64,
+        tos: 1,
+        ageing: 60,
+        limit: 100,
+        label: 5,
+        udpZeroChecksum6Tx: false,
+        udpZeroChecksum6Rx: true,
+        gbp: true,
+        id: 16_777_215,
+        local6: parseIp('fd00:1::3')!,
+        learning: true,
+        port: 4789,
+      },
+    },
   },
 };

@@ -4,6 +4,7 @@ import {bridgePort} from './bridge-port.ts';
 import {bridge} from './bridge.ts';
 import {veth} from './veth.ts';
 import {vlan} from './vlan.ts';
+import {vxlan} from './vxlan.ts';
 
 const nothing = attrs({});
 
@@ -14,6 +15,7 @@ export const kinds = {
   ifb: nothing,
   veth,
   vlan,
+  vxlan,
 } as const;
 
 type Kinds = typeof kinds;

@@ -83,6 +83,8 @@ export interface LinkChange extends Settings {
   readonly alias?: string | undefined;
   /** Renames the link; it has to be down, on kernels before 6.2. */
   readonly newName?: string | undefined;
+  /** What its kind allows to change in place. */
+  readonly info?: KnownLinkInfo | undefined;
 }
 
 /** How a link is named in messages: `eth0`, or `link 7` when only its number is known. */
@@ -109,7 +111,11 @@ export function setLink(rt: RouteSocket, ref: LinkRef, change: LinkChange): Prom
   }
   return rt.request({
     type: rtm.newLink,
-    body: (w) => putLink(w, {ifindex}, change, {name}),
+    body: (w) =>
+      putLink(w, {ifindex}, change, {
+        name,
+        linkInfo: change.info === undefined ? undefined : {info: change.info},
+      }),
     what: `set ${Object.keys(change).join(', ')} of ${linkLabel(ref)}`,
   });
 }

@@ -3,7 +3,7 @@ import {attrs, message} from '../attrs.ts';
 import {ip, mac, s32, u16, u16be, u32, u8} from '../codec.ts';
 import type {Writer} from '../writer.ts';
 import {isNotFound} from '../error.ts';
-import {Flag} from '../message.ts';
+import {Flag, type Request} from '../message.ts';
 import {struct} from '../struct.ts';
 import {afBridge, afInet, afInet6, afUnspec, rtm, type RouteSocket} from './socket.ts';
 
@@ -20,6 +20,8 @@ export const neighbourAttributes = attrs({
   // The link through which the tunnel goes.
   via: [8, u32],
   master: [9, u32],
+  // RTPROT_*: who made it; kernels before 5.0 pass over it.
+  protocol: [12, u8],
 });
 export const neighbourMessage = message(ndmsg, neighbourAttributes);
 
@@ -52,16 +54,34 @@ export interface Neighbour {
   readonly vlan?: number | undefined;
   readonly port?: number | undefined;
   readonly vni?: number | undefined;
+  /** RTPROT_*: who made it. */
+  readonly protocol?: number | undefined;
+}
+
+/** The requests behind the functions below, for those who send many at once (lib/netlink/pipeline.ts). */
+export const neighbourRequests = {
+  set: (entry: Neighbour): Request => newNeighbour('set', entry, Flag.replace),
+  add: (entry: Neighbour): Request => newNeighbour('add', entry, Flag.exclusive),
+  append: (entry: Neighbour): Request => newNeighbour('add', entry, Flag.append),
+  remove: (entry: Neighbour): Request => ({
+    type: rtm.delNeigh,
+    body: (w) => putNeighbour(w, entry),
+    what: `remove neighbour ${label(entry)}`,
+  }),
+};
+
+function newNeighbour(verb: string, entry: Neighbour, how: number): Request {
+  return {
+    type: rtm.newNeigh,
+    flags: Flag.create | how,
+    body: (w) => putNeighbour(w, entry),
+    what: `${verb} neighbour ${label(entry)}`,
+  };
 }
 
 /** Sets an entry, new or there already. */
 export function ensureNeighbour(rt: RouteSocket, entry: Neighbour): Promise<void> {
-  return rt.request({
-    type: rtm.newNeigh,
-    flags: Flag.create | Flag.replace,
-    body: (w) => putNeighbour(w, entry),
-    what: `set neighbour ${label(entry)}`,
-  });
+  return rt.request(neighbourRequests.set(entry));
 }
 
 /** EEXIST if there is one; `append` adds a further destination to an entry of a forwarding table. */
@@ -70,22 +90,13 @@ export function addNeighbour(
   entry: Neighbour,
   {append = false}: {readonly append?: boolean} = {},
 ): Promise<void> {
-  return rt.request({
-    type: rtm.newNeigh,
-    flags: Flag.create | (append ? Flag.append : Flag.exclusive),
-    body: (w) => putNeighbour(w, entry),
-    what: `add neighbour ${label(entry)}`,
-  });
+  return rt.request(append ? neighbourRequests.append(entry) : neighbourRequests.add(entry));
 }
 
 /** Tells whether it was there. */
 export async function removeNeighbour(rt: RouteSocket, entry: Neighbour): Promise<boolean> {
   try {
-    await rt.request({
-      type: rtm.delNeigh,
-      body: (w) => putNeighbour(w, entry),
-      what: `remove neighbour ${label(entry)}`,
-    });
+    await rt.request(neighbourRequests.remove(entry));
     return true;
   } catch (error) {
     if (isNotFound(error)) return false;
@@ -123,6 +134,7 @@ export function listNeighbours(
         vlan: a.vlan,
         port: a.port,
         vni: a.vni,
+        protocol: a.protocol,
       };
     },
   );
@@ -133,10 +145,21 @@ function label({ip, lladdr}: Neighbour): string {
 }
 
 function putNeighbour(w: Writer, entry: Neighbour): void {
-  const {ifindex, ip, lladdr, state = neighbourState.permanent, flags = 0, bridge, vlan, port, vni} = entry;
+  const {
+    ifindex,
+    ip,
+    lladdr,
+    state = neighbourState.permanent,
+    flags = 0,
+    bridge,
+    vlan,
+    port,
+    vni,
+    protocol,
+  } = entry;
   const family = bridge || !ip ? afBridge : familyOf(ip) === 4 ? afInet : afInet6;
   neighbourMessage.put(w, {
     header: {family, ifindex, state, flags},
-    attributes: {dst: ip, lladdr, vlan, port, vni},
+    attributes: {protocol, dst: ip, lladdr, vlan, port, vni},
   });
 }

@@ -4,7 +4,7 @@ import {attrs, message} from '../attrs.ts';
 import {ip, u32, u8} from '../codec.ts';
 import type {Writer} from '../writer.ts';
 import {isNotFound} from '../error.ts';
-import {Flag} from '../message.ts';
+import {Flag, type Request} from '../message.ts';
 import {struct} from '../struct.ts';
 import {nexthops, onlinkFlag, type Nexthop} from './nexthop.ts';
 import {afInet, afInet6, afUnspec, rtm, type RouteSocket} from './socket.ts';
@@ -92,6 +92,25 @@ export interface Route extends RouteSpec {
   readonly flags: number;
 }
 
+const addModes = {exclusive: Flag.exclusive, prepend: 0, append: Flag.append, replace: Flag.replace} as const;
+
+/** The requests behind the functions below, for those who send many at once (lib/netlink/pipeline.ts). */
+export const routeRequests = {
+  add: (route: RouteSpec, mode: keyof typeof addModes): Request => ({
+    type: rtm.newRoute,
+    flags: Flag.create | addModes[mode],
+    body: (w) =>
+      putRoute(w, route, {type: routeType.unicast, protocol: protocolBoot, scope: routeScope.global}),
+    what: `add route ${describe(route)}`,
+  }),
+  remove: (route: RouteSpec): Request => ({
+    type: rtm.delRoute,
+    // A scope of "nowhere" and a type of 0 stand for any in a removal.
+    body: (w) => putRoute(w, route, {scope: routeScope.nowhere, type: 0, protocol: 0}),
+    what: `remove route ${describe(route)}`,
+  }),
+};
+
 /**
  * Adds a route. `exclusive` (the default) is EEXIST if there is one to that destination with that priority; `prepend` puts
  * IPv4's before the others and makes IPv6's another way of the same route, EEXIST only if it is the very same;
@@ -100,28 +119,15 @@ export interface Route extends RouteSpec {
 export function addRoute(
   rt: RouteSocket,
   route: RouteSpec,
-  {mode = 'exclusive'}: {readonly mode?: 'exclusive' | 'prepend' | 'append' | 'replace'} = {},
+  {mode = 'exclusive'}: {readonly mode?: keyof typeof addModes} = {},
 ): Promise<void> {
-  const how = {exclusive: Flag.exclusive, prepend: 0, append: Flag.append, replace: Flag.replace}[mode];
-  return rt.request({
-    type: rtm.newRoute,
-    flags: Flag.create | how,
-    body: (w) =>
-      putRoute(w, route, {type: routeType.unicast, protocol: protocolBoot, scope: routeScope.global}),
-    what: `add route ${describe(route)}`,
-  });
+  return rt.request(routeRequests.add(route, mode));
 }
 
 /** Removes the first route that has everything given; tells whether there was one. */
 export async function removeRoute(rt: RouteSocket, route: RouteSpec): Promise<boolean> {
-  // A scope of "nowhere" and a type of 0 stand for any in a removal.
-  const any = {scope: routeScope.nowhere, type: 0, protocol: 0};
   try {
-    await rt.request({
-      type: rtm.delRoute,
-      body: (w) => putRoute(w, route, any),
-      what: `remove route ${describe(route)}`,
-    });
+    await rt.request(routeRequests.remove(route));
     return true;
   } catch (error) {
     if (isNotFound(error)) return false;

@@ -25,8 +25,8 @@ test('a bridge port', async (t) => {
     mtu: 1280,
     up: true,
     promisc: true,
-    allMulti: false,
-    txQueueLength: 1000,
+    allMulti: true,
+    txQueueLength: 500,
     alias: 'a port',
     group: 0,
     info: {kind: 'veth'},
@@ -41,6 +41,16 @@ test('a bridge', async (t) => {
   t.like(link, {name: 'br0', up: true, promisc: false, master: undefined, link: undefined, port: undefined});
   t.is(link.info?.kind, 'bridge');
   t.is(link.info?.kind === 'bridge' && link.info.data?.forwardDelay, 1500);
+});
+
+test('a vxlan device', async (t) => {
+  const link = await getLink(answering('ip -d link show dev flannel.1', rtm.newLink), {name: 'flannel.1'});
+  t.like(link, {name: 'flannel.1', mac: '02:00:00:00:00:20', mtu: 1200, up: true});
+  t.is(link.info?.kind, 'vxlan');
+  const data = link.info?.kind === 'vxlan' ? link.info.data : undefined;
+  t.like(data, {id: 1, port: 8472, learning: true, proxy: false, gbp: undefined, df: 2, udpChecksum: true});
+  t.is(formatIp(data!.local!), '10.1.2.4');
+  t.true(data!.link! > 0);
 });
 
 test('addresses', async (t) => {

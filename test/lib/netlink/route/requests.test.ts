@@ -8,7 +8,13 @@ import {addAddress, addressMessage, removeAddress} from '../../../../lib/netlink
 import {setBridgePort} from '../../../../lib/netlink/route/bridge-port.ts';
 import {addBridgeVlans, removeBridgeVlans, vlanMessage} from '../../../../lib/netlink/route/bridge-vlan.ts';
 import {addLink, linkMessage, removeLink, setLink} from '../../../../lib/netlink/route/link.ts';
-import {ensureNeighbour, addNeighbour, neighbourMessage} from '../../../../lib/netlink/route/neighbour.ts';
+import {vxlanDf} from '../../../../lib/netlink/link/vxlan.ts';
+import {
+  addNeighbour,
+  ensureNeighbour,
+  neighbourMessage,
+  removeNeighbour,
+} from '../../../../lib/netlink/route/neighbour.ts';
 import {addRoute, removeRoute, routeMessage} from '../../../../lib/netlink/route/route.ts';
 import {addRule, ruleMessage} from '../../../../lib/netlink/route/rule.ts';
 import type {RouteSocket} from '../../../../lib/netlink/route/socket.ts';
@@ -46,7 +52,9 @@ const veth2 = indexIn('ip link set dev veth2 group 7', linkMessage);
 const veth3 = indexIn('ip link set dev veth3 netns /proc/self/fd/9', linkMessage);
 const ifb9 = indexIn('ip link del dev ifb9', linkMessage);
 const br0 = indexIn('ip addr add 10.1.2.3/24 brd 10.1.2.255 dev br0', addressMessage);
+const flannel = {ifindex: indexIn('ip neigh del 10.244.2.0 dev flannel.1', neighbourMessage)};
 const mac = (digits: string) => `02:00:00:00:00:${digits}`;
+const farEnd = {...flannel, bridge: true, ip: ip('10.1.2.7'), state: 0xc0, flags: 0x02};
 const viaBr0 = (dst: string, gateway: string) => ({dst: cidr(dst), gateway: ip(gateway), ifindex: br0});
 
 /** The function that makes the same request as the command. */
@@ -184,6 +192,67 @@ const calls: Readonly<Record<string, readonly [Read, (rt: RouteSocket) => Promis
   'ip rule add fwmark 0x10/0xff lookup 100': [
     readers.rule,
     (rt) => addRule(rt, {family: 4, mark: 0x10, markMask: 0xff, table: 100}),
+  ],
+  [samples.vxlan.command]: [readers.link, (rt) => addLink(rt, {name: 'vx6', info: samples.vxlan.info})],
+  'ip link add flannel.1 mtu 1200 address 02:00:00:00:00:20 type vxlan id 1 dev br0 local 10.1.2.3 dstport 8472 nolearning noproxy norsc nol2miss nol3miss udpcsum df inherit':
+    [
+      readers.link,
+      (rt) =>
+        addLink(rt, {
+          name: 'flannel.1',
+          mac: mac('20'),
+          mtu: 1200,
+          info: {
+            kind: 'vxlan',
+            data: {
+              ...{id: 1, link: br0, local: ip('10.1.2.3'), port: 8472, learning: false, proxy: false},
+              ...{rsc: false, l2miss: false, l3miss: false, udpChecksum: true, df: vxlanDf.inherit},
+            },
+          },
+        }),
+    ],
+  'ip link set dev flannel.1 type vxlan id 1 local 10.1.2.4 learning': [
+    readers.link,
+    (rt) =>
+      setLink(rt, flannel, {
+        info: {kind: 'vxlan', data: {id: 1, local: ip('10.1.2.4'), learning: true}},
+      }),
+  ],
+  'ip neigh replace 10.244.2.0 lladdr 02:00:00:00:00:21 dev flannel.1 nud permanent protocol 119': [
+    readers.neighbour,
+    (rt) => ensureNeighbour(rt, {...flannel, ip: ip('10.244.2.0'), lladdr: mac('21'), protocol: 119}),
+  ],
+  'ip neigh del 10.244.2.0 dev flannel.1': [
+    readers.neighbour,
+    (rt) => removeNeighbour(rt, {...flannel, ip: ip('10.244.2.0')}),
+  ],
+  'bridge fdb replace 02:00:00:00:00:21 dev flannel.1 dst 10.1.2.7 self permanent': [
+    readers.neighbour,
+    (rt) => ensureNeighbour(rt, {...farEnd, lladdr: mac('21')}),
+  ],
+  'bridge fdb append 00:00:00:00:00:00 dev flannel.1 dst 10.1.2.7 self permanent': [
+    readers.neighbour,
+    (rt) => addNeighbour(rt, {...farEnd, lladdr: '00:00:00:00:00:00'}, {append: true}),
+  ],
+  'bridge fdb del 00:00:00:00:00:00 dev flannel.1 dst 10.1.2.7': [
+    readers.neighbour,
+    (rt) => removeNeighbour(rt, {...farEnd, lladdr: '00:00:00:00:00:00'}),
+  ],
+  'ip route replace 10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink proto 119 mtu 1300': [
+    readers.route,
+    (rt) =>
+      addRoute(
+        rt,
+        {
+          dst: cidr('10.244.2.0/24'),
+          gateway: ip('10.244.2.0'),
+          ...flannel,
+          onlink: true,
+          protocol: 119,
+          mtu: 1300,
+        },
+        {mode: 'replace'},
+      ),
   ],
   'ip link del dev ifb9': [readers.link, (rt) => removeLink(rt, {ifindex: ifb9})],
 };
