@@ -23,8 +23,13 @@ export interface AgentModule {
   start(): Promise<void>;
   /** Leaves the kernel as it is. */
   stop(): Promise<void>;
-  /** A changed configuration; only what differs is touched. */
+  /**
+   * A changed configuration; only what differs is touched. What it throws is logged, and the module goes on as it was. A
+   * module without it is stopped and made anew when its section changed.
+   */
   reload?(config: AgentConfig): Promise<void>;
+  /** Looks at everything again, now (POST /reconcile); resolves when that is done. */
+  reconcile?(): Promise<void>;
   /** Why the node is not ready, as sentences; empty when it is. */
   notReady(): readonly string[];
   /** For `weft status` and `/status`: plain JSON. */

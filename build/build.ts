@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 
 import {bundle} from './bundle.ts';
-import {fillRoom, makeRoom} from './code-cache.ts';
+import {fillRooms, makeRoom} from './code-cache.ts';
 import {makeImage, prepareNode} from './image.ts';
 import {libraryNames, putLibraries} from './libraries.ts';
 import {getPinnedNode} from './node.ts';
@@ -37,8 +37,11 @@ async function buildAll(): Promise<void> {
 
   mkdirSync(workDir, {recursive: true});
   mkdirSync(binDir, {recursive: true});
-  writeFileSync(`${workDir}/tools.cjs`, bundles.tools);
-  writeFileSync(`${workDir}/tools.cache`, makeRoom(bundles.tools));
+  const loaded = {tools: bundles.tools, agent: bundles.agent};
+  for (const [name, text] of Object.entries(loaded)) {
+    writeFileSync(`${workDir}/${name}.cjs`, text);
+    writeFileSync(`${workDir}/${name}.cache`, makeRoom(name, text));
+  }
   const executable = `${workDir}/weft`;
   await makeImage({
     name: 'weft',
@@ -50,17 +53,21 @@ async function buildAll(): Promise<void> {
       'netlink.node': `${root}/node_modules/netlink/prebuilds/linux-${process.arch}/node.napi.node`,
       'tools.cjs': `${workDir}/tools.cjs`,
       'tools.cache': `${workDir}/tools.cache`,
+      'agent.cjs': `${workDir}/agent.cjs`,
+      'agent.cache': `${workDir}/agent.cache`,
       ...Object.fromEntries(listConfs().map((name) => [`conf/${name}`, `${root}/conf/${name}`])),
     },
   });
-  fillRoom(executable);
+  fillRooms(executable, Object.keys(loaded));
   await putLibraries(binDir);
   // In one step: a plugin that runs at this moment goes on with the old file.
   renameSync(executable, `${binDir}/weft`);
   putLinks(['cnitool', ...listPlugins().flatMap(({names}) => names)]);
 
   const size = (statSync(`${binDir}/weft`).size / 1e6).toFixed(1);
-  const hash = createHash('sha256').update(bundles.main).update('\0').update(bundles.tools).digest('hex');
+  const hash = createHash('sha256')
+    .update([bundles.main, bundles.tools, bundles.agent].join('\0'))
+    .digest('hex');
   console.log(
     `dist/bin/weft ${version}: ${size} MB, made in ${((performance.now() - started) / 1000).toFixed(1)} s`,
   );

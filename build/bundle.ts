@@ -7,24 +7,30 @@ import {root} from './paths.ts';
 /** Stands in the bundles where the hash of the bundles belongs; as long as the hash. */
 const idPlaceholder = '@bundle-hash@@@@';
 
-/** The program as two CommonJS scripts. */
+/** The program as three CommonJS scripts. */
 export interface Bundles {
   /** cli/main.ts with lib/ and plugins/: evaluated once, into the start-up snapshot. */
   readonly main: string;
   /** cli/tools.ts: the command line tools, evaluated when one of them is called. */
   readonly tools: string;
-  /** 16 hex digits of the hash of both: the same sources give the same id. */
+  /** agent/main.ts: the node agent. */
+  readonly agent: string;
+  /** 16 hex digits of the hash of all: the same sources give the same id. */
   readonly id: string;
 }
 
 /** Bundles the program; `version` is what `weft version` says. */
 export async function bundle(version: string): Promise<Bundles> {
-  const [main, tools] = await Promise.all([
-    bundleEntry({entry: 'cli/main.ts', version}),
-    bundleEntry({entry: 'cli/tools.ts', version}),
-  ]);
-  const id = createHash('sha256').update(main).update('\0').update(tools).digest('hex').slice(0, 16);
-  return {main: main.replaceAll(idPlaceholder, id), tools: tools.replaceAll(idPlaceholder, id), id};
+  const texts = await Promise.all(
+    ['cli/main.ts', 'cli/tools.ts', 'agent/main.ts'].map((entry) => bundleEntry({entry, version})),
+  );
+  const id = createHash('sha256').update(texts.join('\0')).digest('hex').slice(0, 16);
+  const [main, tools, agent] = texts.map((text) => text.replaceAll(idPlaceholder, id)) as [
+    string,
+    string,
+    string,
+  ];
+  return {main, tools, agent, id};
 }
 
 /** Bundles one entry file as the executable wants it. */

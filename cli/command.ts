@@ -6,6 +6,17 @@ export interface Assets {
   read(key: string): string;
 }
 
+/** The node agent: a bundle of its own, which no other command pays for. */
+export interface AgentProgram {
+  /** Throws for a configuration that cannot be used. */
+  check(configFile: string): void;
+  /** Runs until it is told to end; gives the exit code. */
+  run(options: {
+    readonly configFile: string;
+    readonly env: Readonly<Record<string, string | undefined>>;
+  }): Promise<number>;
+}
+
 /** What a command of the `weft` tool gets: everything it takes from its process, so that tests can give it theirs. */
 export interface Context {
   /** The arguments behind the command's name. */
@@ -17,6 +28,7 @@ export interface Context {
   /** Every name a plugin answers to. */
   readonly plugins: readonly string[];
   readonly assets: Assets;
+  readonly agent: () => AgentProgram;
   /** Prints a line for the user. */
   readonly out: (line: string) => void;
   /** Prints a line about what went wrong or is to be known. */

@@ -1,5 +1,6 @@
-import {dirname} from 'node:path';
+import {dirname, join} from 'node:path';
 import {Script} from 'node:vm';
+import type * as AgentBundle from '../agent/main.ts';
 import type * as Tools from './tools.ts';
 
 /** What stands before the compiled code in its asset: see build/code-cache.ts. */
@@ -7,27 +8,49 @@ const markerSize = 32;
 const headerSize = markerSize + 8;
 
 /**
- * Evaluates the second bundle, which is embedded in the executable with its compiled code. An executable without
- * compiled code is half built: all it does is to compile the bundle into the file that its first argument names.
+ * Evaluates the bundle of the command line tools, which is embedded in the executable with its compiled code. An executable
+ * without compiled code is half built: all it does is to compile its bundles into the folder that its first argument names.
  */
 export function loadTools(): typeof Tools {
-  const {getAsset, getRawAsset} = process.getBuiltinModule('node:sea');
-  const compiled = Buffer.from(getRawAsset('tools.cache'));
-  const size = compiled.readUInt32LE(markerSize);
-  const source = getAsset('tools.cjs', 'utf8');
-  const script = new Script(`(function (exports, require, module, __filename, __dirname) {${source}\n})`, {
-    filename: 'weft-tools.cjs',
-    ...(size > 0 && {cachedData: compiled.subarray(headerSize, headerSize + size)}),
-  });
-  const module = {exports: {} as typeof Tools};
-  script.runInThisContext()(module.exports, require, module, process.execPath, dirname(process.execPath));
-  if (size === 0) finishBuild(script);
-  return module.exports;
+  const {exports, isCompiled} = loadBundle('tools');
+  if (!isCompiled) finishBuild();
+  return exports as typeof Tools;
 }
 
-function finishBuild(script: Script): never {
-  const output = process.argv[2];
-  if (output === undefined) throw new Error('this executable is half built: run `npm run build`');
-  process.getBuiltinModule('node:fs').writeFileSync(output, script.createCachedData());
+/** Evaluates the bundle of the agent, as `loadTools` does. */
+export function loadAgent(): typeof AgentBundle {
+  return loadBundle('agent').exports as typeof AgentBundle;
+}
+
+const names = ['tools', 'agent'] as const;
+type Name = (typeof names)[number];
+
+function loadBundle(name: Name): {
+  readonly exports: unknown;
+  readonly script: Script;
+  readonly isCompiled: boolean;
+} {
+  const {getAsset, getRawAsset} = process.getBuiltinModule('node:sea');
+  const compiled = Buffer.from(getRawAsset(`${name}.cache`));
+  const size = compiled.readUInt32LE(markerSize);
+  const source = getAsset(`${name}.cjs`, 'utf8');
+  const script = new Script(`(function (exports, require, module, __filename, __dirname) {${source}\n})`, {
+    filename: `weft-${name}.cjs`,
+    ...(size > 0 && {cachedData: compiled.subarray(headerSize, headerSize + size)}),
+  });
+  const module = {exports: {}};
+  script.runInThisContext()(module.exports, require, module, process.execPath, dirname(process.execPath));
+  return {exports: module.exports, script, isCompiled: size > 0};
+}
+
+function finishBuild(): never {
+  const folder = process.argv[2];
+  if (folder === undefined) throw new Error('this executable is half built: run `npm run build`');
+  for (const name of names) {
+    const {script} = loadBundle(name);
+    process
+      .getBuiltinModule('node:fs')
+      .writeFileSync(join(folder, `${name}.cache`), script.createCachedData());
+  }
   process.exit(0);
 }

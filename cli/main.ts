@@ -4,16 +4,16 @@ import {release} from 'weft:release';
 import {describeFailure, formatFailure} from '../lib/cni/failure.ts';
 import {CniError, errorCodes} from '../lib/cni/error.ts';
 import type {Plugin} from '../lib/cni/plugin.ts';
-import {runPlugin} from '../lib/cni/skel.ts';
+import {runPlugin, type PluginIo} from '../lib/cni/skel.ts';
 import {processIo, writeAll} from '../lib/cni/stdio.ts';
 import {createHost, type Host} from '../lib/host.ts';
 import {basename} from 'node:path';
 import {isOwnFile} from './builtin.ts';
-import type {Assets} from './command.ts';
+import type {AgentProgram, Assets} from './command.ts';
 import {dropNodeVariables} from './environment.ts';
 import {type Invocation, parseInvocation} from './invocation.ts';
 import {formatTrailer} from './release.ts';
-import {loadTools} from './load-tools.ts';
+import {loadAgent, loadTools} from './load-tools.ts';
 
 /*
  * What the executable starts with. Everything imported here, and evaluated by it, is in the start-up snapshot: it was
@@ -33,7 +33,7 @@ function main(): void {
 function run(invocation: Invocation): Promise<number> {
   switch (invocation.kind) {
     case 'plugin':
-      return callPlugin(invocation.name);
+      return callPlugin(invocation.name, processIo(process.env), createHost());
     case 'cnitool':
       return loadTools().cnitool(invocation.args, processIo(process.env));
     case 'weft':
@@ -54,6 +54,7 @@ async function callWeft(args: readonly string[]): Promise<number> {
     program: process.execPath,
     plugins: [...plugins.keys()],
     assets,
+    agent,
     out: print(1),
     err: print(2),
   };
@@ -67,7 +68,26 @@ const assets: Assets = {
   read: (key) => process.getBuiltinModule('node:sea').getAsset(key, 'utf8'),
 };
 
-async function callPlugin(name: string): Promise<number> {
+/** The agent, with the plugins of the snapshot: their code is there once, and the same that a process of its own runs. */
+const agent = (): AgentProgram => {
+  const {runAgent, checkConfig} = loadAgent();
+  return {
+    check: checkConfig,
+    run: (options) => runAgent({...options, release, openCalls}),
+  };
+};
+
+function openCalls() {
+  const host = createHost();
+  return {
+    trailer: formatTrailer(release),
+    has: (name: string) => plugins.has(name),
+    call: (name: string, io: PluginIo) => callPlugin(name, io, host),
+    close: () => host.close(),
+  };
+}
+
+async function callPlugin(name: string, io: PluginIo, host: Host): Promise<number> {
   const plugin = plugins.get(name);
   if (plugin === undefined) {
     throw new CniError(
@@ -79,7 +99,7 @@ async function callPlugin(name: string): Promise<number> {
   const own = {program: process.execPath, trailer: formatTrailer(release)};
   const findBuiltin = (file: string): Plugin<Host> | undefined =>
     isOwnFile(file, own) ? plugins.get(basename(file)) : undefined;
-  return runPlugin(plugin, processIo(process.env), createHost(), findBuiltin);
+  return runPlugin(plugin, io, host, findBuiltin);
 }
 
 const exit = (code: number): never => process.exit(code);

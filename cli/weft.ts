@@ -1,3 +1,4 @@
+import {agent} from './agent.ts';
 import {doctor} from './doctor.ts';
 import {UsageError, type Command, type Context} from './command.ts';
 import {gc} from './gc.ts';
@@ -13,6 +14,7 @@ const commands: Readonly<Record<string, Command>> = {
   status,
   doctor,
   gc,
+  agent,
   version,
 };
 

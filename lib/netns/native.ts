@@ -193,3 +193,46 @@ export function receivePacket(fd: number): Buffer | undefined {
     if (errno !== eintr) throw failed('recv', errno);
   }
 }
+
+const afUnix = 1;
+const sockDgram = 2;
+const soPeercred = 17;
+const longestUnixPath = 107;
+
+/**
+ * Sends one datagram to a socket of the unix family: a path, or a name of the kernel's own space behind an at sign. Does not
+ * wait: throws EAGAIN where the reader's queue is full, ENOENT or ECONNREFUSED where there is none.
+ */
+export function sendToUnixSocket(path: string, text: string): void {
+  const name = Buffer.from(path.replace(/^@/, '\0'));
+  if (name.length > longestUnixPath) throw new Error(`${path} is too long for a socket`);
+  // struct sockaddr_un: family, path; the end of an abstract name is that of the structure.
+  const address = Buffer.alloc(2 + name.length + (name[0] === 0 ? 0 : 1));
+  address.writeUInt16LE(afUnix);
+  address.set(name, 2);
+  const fd = libc().socket(afUnix, sockDgram | sockNonblock | sockCloexec, 0);
+  if (fd < 0) throw failed('socket');
+  try {
+    const data = Buffer.from(text);
+    if (libc().sendto(fd, data, data.length, 0, address, address.length) < 0) throw failed('sendto');
+  } finally {
+    libc().close(fd);
+  }
+}
+
+/** Who connected to a socket of the unix family, as this process sees it: SO_PEERCRED of unix(7). */
+export function peerCredentials(fd: number): {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+} {
+  // struct ucred: three numbers of 32 bits.
+  const credentials = Buffer.alloc(12);
+  const size = Buffer.from([12, 0, 0, 0]);
+  if (libc().getsockopt(fd, solSocket, soPeercred, credentials, size) !== 0) throw failed('getsockopt');
+  return {
+    pid: credentials.readInt32LE(0),
+    uid: credentials.readUInt32LE(4),
+    gid: credentials.readUInt32LE(8),
+  };
+}

@@ -11,6 +11,7 @@ async function call(...args: string[]): Promise<{code: number; out: string; err:
     program: '/nonexistent/weft',
     plugins: ['bridge', 'loopback'],
     assets: {list: () => [], read: () => ''},
+    agent: () => ({check() {}, run: () => Promise.resolve(0)}),
     out: (line) => lines.out.push(line),
     err: (line) => lines.err.push(line),
   };

@@ -1,0 +1,109 @@
+import {openLog} from '../lib/log.ts';
+import type {Logger} from '../lib/log.ts';
+import {createHost} from '../lib/host.ts';
+import {join} from 'node:path';
+import {createAgent, type Agent} from './agent.ts';
+import type {PluginCalls} from './cni/calls.ts';
+import {readConfig, type AgentConfig} from './config.ts';
+import {createMetrics} from './http/metrics.ts';
+import {startHttp, type HttpServer} from './http/server.ts';
+import {findServiceManager} from './lifecycle/notify.ts';
+import {runService} from './lifecycle/run.ts';
+import {modules} from './modules.ts';
+
+/*
+ * Entry of the agent's bundle, which is not in the start-up snapshot. cli/main.ts evaluates it for `weft agent`.
+ */
+
+export interface AgentOptions {
+  readonly configFile: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly release: {readonly version: string; readonly id: string};
+  readonly openCalls: () => PluginCalls;
+}
+
+/** Reads a configuration as the agent would. Throws ConfigError. */
+export function checkConfig(file: string): void {
+  readConfig(file);
+}
+
+/** Runs the agent until it is told to end; gives the exit code. Throws for a configuration that cannot work. */
+export async function runAgent({configFile, env, release, openCalls}: AgentOptions): Promise<number> {
+  const config = readConfig(configFile);
+  // What a call or a module makes has the modes it asks for, and no path depends on where the agent was started.
+  process.umask(0o022);
+  process.chdir('/');
+  const log = openLog({level: config.logLevel, ...(config.logFile !== undefined && {file: config.logFile})});
+  const host = createHost();
+  const metrics = createMetrics(release);
+  const agent = createAgent({
+    rows: [...modules],
+    context: {config, log, host, metrics},
+    about: {
+      version: release.version,
+      build: release.id,
+      pid: process.pid,
+      startedAt: new Date().toISOString(),
+    },
+  });
+  const ended = Promise.withResolvers<string>();
+  const service = createService({agent, config, configFile, log, onReplaced: ended.resolve});
+  log.info({version: release.version, build: release.id, configFile}, 'weft agent');
+  try {
+    return await runService({service, manager: findServiceManager(env), log, ended: ended.promise});
+  } finally {
+    host.close();
+  }
+}
+
+interface ServiceOptions {
+  readonly agent: Agent;
+  readonly config: AgentConfig;
+  readonly configFile: string;
+  readonly log: Logger;
+  readonly onReplaced: (why: string) => void;
+}
+
+/** The agent with its HTTP interface. */
+function createService({agent, config, configFile, log, onReplaced}: ServiceOptions) {
+  let current = config;
+  let http: HttpServer | undefined;
+  const startInterface = async () => {
+    http = await startHttp({
+      socketPath: join(current.runDir, 'agent.sock'),
+      listen: current.http.listen,
+      subject: agent,
+      log,
+      onReplaced: () => onReplaced('another agent has taken over'),
+    });
+  };
+  return {
+    async start() {
+      await agent.start();
+      try {
+        // Last: from here on an older agent knows that it is not needed any more.
+        await startInterface();
+      } catch (error) {
+        await agent.stop();
+        throw error;
+      }
+    },
+    async reload() {
+      const next = readConfig(configFile);
+      for (const key of ['runDir', 'logLevel', 'logFile'] as const) {
+        if (next[key] !== current[key])
+          log.warn({key}, 'a change of this key takes effect at the next start');
+      }
+      const listen = current.http.listen;
+      current = {...next, runDir: current.runDir};
+      await agent.reload(current);
+      if (next.http.listen === listen) return;
+      await http?.close();
+      await startInterface();
+    },
+    async stop() {
+      await agent.stop();
+      await http?.close();
+    },
+  };
+}

@@ -1,0 +1,14 @@
+import type {AgentConfig} from './config.ts';
+import type {AgentContext, AgentModule} from './module.ts';
+
+/** A module of the agent: the section it is made for, and how. */
+export interface ModuleRow {
+  /** Its name in `/status`, in the log and in the names of its figures, and its section in the configuration. */
+  readonly name: keyof AgentConfig;
+  /** Whether a configuration asks for it. */
+  readonly isWanted: (config: AgentConfig) => boolean;
+  readonly create: (context: AgentContext) => AgentModule;
+}
+
+/** Those that need nothing but the context, in the order in which they start. */
+export const modules: readonly ModuleRow[] = [];
