@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 
 import {bundle} from './bundle.ts';
+import {compileClient, readClientSources} from './client.ts';
 import {fillRooms, makeRoom} from './code-cache.ts';
 import {makeImage, prepareNode} from './image.ts';
 import {libraryNames, putLibraries} from './libraries.ts';
@@ -42,6 +43,10 @@ async function buildAll(): Promise<void> {
     writeFileSync(`${workDir}/${name}.cjs`, text);
     writeFileSync(`${workDir}/${name}.cache`, makeRoom(name, text));
   }
+  const client = `${workDir}/weft-client`;
+  const obstacle = compileClient({output: client});
+  if (obstacle !== undefined)
+    console.warn(`note: without the native client, \`weft install --client\` will not work: ${obstacle}`);
   const executable = `${workDir}/weft`;
   await makeImage({
     name: 'weft',
@@ -55,6 +60,7 @@ async function buildAll(): Promise<void> {
       'tools.cache': `${workDir}/tools.cache`,
       'agent.cjs': `${workDir}/agent.cjs`,
       'agent.cache': `${workDir}/agent.cache`,
+      ...(obstacle === undefined && {'weft-client': client}),
       ...Object.fromEntries(listConfs().map((name) => [`conf/${name}`, `${root}/conf/${name}`])),
     },
   });
@@ -66,7 +72,7 @@ async function buildAll(): Promise<void> {
 
   const size = (statSync(`${binDir}/weft`).size / 1e6).toFixed(1);
   const hash = createHash('sha256')
-    .update([bundles.main, bundles.tools, bundles.agent].join('\0'))
+    .update([bundles.main, bundles.tools, bundles.agent, readClientSources()].join('\0'))
     .digest('hex');
   console.log(
     `dist/bin/weft ${version}: ${size} MB, made in ${((performance.now() - started) / 1000).toFixed(1)} s`,

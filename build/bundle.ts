@@ -1,6 +1,7 @@
 import {createHash} from 'node:crypto';
 import * as esbuild from 'esbuild';
 
+import {readClientSources} from './client.ts';
 import {listPlugins} from './plugins.ts';
 import {root} from './paths.ts';
 
@@ -15,7 +16,7 @@ export interface Bundles {
   readonly tools: string;
   /** agent/main.ts: the node agent. */
   readonly agent: string;
-  /** 16 hex digits of the hash of all: the same sources give the same id. */
+  /** 16 hex digits of the hash of all, and of the native client: the same sources give the same id. */
   readonly id: string;
 }
 
@@ -24,7 +25,10 @@ export async function bundle(version: string): Promise<Bundles> {
   const texts = await Promise.all(
     ['cli/main.ts', 'cli/tools.ts', 'agent/main.ts'].map((entry) => bundleEntry({entry, version})),
   );
-  const id = createHash('sha256').update(texts.join('\0')).digest('hex').slice(0, 16);
+  const id = createHash('sha256')
+    .update([...texts, readClientSources()].join('\0'))
+    .digest('hex')
+    .slice(0, 16);
   const [main, tools, agent] = texts.map((text) => text.replaceAll(idPlaceholder, id)) as [
     string,
     string,

@@ -4,6 +4,7 @@ import type {Release} from './release.ts';
 export interface Assets {
   list(): readonly string[];
   read(key: string): string;
+  readBytes(key: string): Buffer;
 }
 
 /** The node agent: a bundle of its own, which no other command pays for. */

@@ -2,11 +2,12 @@ import {chmodSync, mkdirSync, rmSync} from 'node:fs';
 import {isAbsolute, join, resolve} from 'node:path';
 import {parseArgs} from 'node:util';
 import {type Command, type Context, UsageError} from './command.ts';
+import {defaultSocket, makeClient} from './installation/client.ts';
 import {getConf, hashOf, isForeignConf, putConf, type Conf} from './installation/conf.ts';
 import {lookAt} from './installation/files.ts';
 import {checkHost} from './installation/host-checks.ts';
 import {readHostFacts} from './installation/host-facts.ts';
-import {layoutOf, stubNames, versionDir, type Layout} from './installation/layout.ts';
+import {fileNames, isTool, layoutOf, versionDir, type Layout} from './installation/layout.ts';
 import {lockInstallation} from './installation/lock.ts';
 import {programSize} from './installation/program.ts';
 import {findInstalled, type Installed} from './installation/state.ts';
@@ -20,6 +21,9 @@ interface Options {
   readonly confDir: string;
   readonly conf: string | undefined;
   readonly force: boolean;
+  /** Whether the plugins' files are native clients; undefined: as they are now. */
+  readonly client: boolean | undefined;
+  readonly clientSocket: string | undefined;
 }
 
 /** `weft install` */
@@ -33,16 +37,18 @@ export const install: Command = {
                        firewall, bandwidth, ptp, static or sbr
   --conf-dir DIR       where to (default /etc/cni/net.d)
   --force              replace files that are not weft's; \`weft uninstall\` puts them back
+  --client             put the native client of \`weft agent\` under the plugins' names. It runs the plugin itself
+                       wherever the agent cannot. An upgrade keeps it; --no-client goes back to stubs
+  --client-socket PATH where the agent listens for it (default ${defaultSocket})
 
 Nothing is changed unless the host passes the checks. An upgrade keeps the previous version until the new one
 has answered.`,
   async run(context) {
     const options = parseOptions(context.args);
     const conf = options.conf === undefined ? undefined : getConf(options.conf, {...options, ...context});
-    const stub = formatStub({
-      program: join(versionDir(layoutOf(options.hostBinDir), context.release.version), 'weft'),
-      trailer: formatTrailer(context.release),
-    });
+    const program = join(versionDir(layoutOf(options.hostBinDir), context.release.version), 'weft');
+    const trailer = formatTrailer(context.release);
+    const stub = Buffer.from(formatStub({program, trailer}));
     await refuseUnfitHost(context, options);
 
     const layout = layoutOf(options.binDir);
@@ -50,22 +56,26 @@ has answered.`,
     using _lock = lockInstallation(layout);
     const before = findInstalled(layout);
     try {
+      const client = clientAfter(before, options);
+      const file =
+        client === undefined ? stub : makeClient(getTemplate(context), {...client, program, trailer});
       refuseForeign({layout, context, options, conf, before});
       await upgrade({
         layout,
         context,
-        stub,
+        contentOf: (name) => (isTool(name) ? stub : file),
+        client,
         hostBinDir: options.hostBinDir,
         before,
         confs: confsAfter(before, conf),
       });
       if (conf !== undefined) putConf(conf, layout);
+      report({context, options, conf, before, client});
     } catch (error) {
       // What a first installation that failed leaves would look like an installation.
       if (findInstalled(layout) === undefined) rmSync(layout.home, {recursive: true, force: true});
       throw error;
     }
-    report({context, options, conf, before});
     return 0;
   },
 };
@@ -86,13 +96,19 @@ function parseOptions(args: readonly string[]): Options {
       conf: {type: 'string'},
       'conf-dir': {type: 'string', default: '/etc/cni/net.d'},
       force: {type: 'boolean', default: false},
+      client: {type: 'boolean'},
+      'client-socket': {type: 'string'},
     },
+    allowNegative: true,
   });
-  for (const key of ['bin-dir', 'host-bin-dir', 'conf-dir'] as const) {
+  for (const key of ['bin-dir', 'host-bin-dir', 'conf-dir', 'client-socket'] as const) {
     const value = values[key];
     if (value !== undefined && !isAbsolute(value)) {
       throw new UsageError(`--${key}: ${JSON.stringify(value)} is not an absolute path`);
     }
+  }
+  if (values.client === false && values['client-socket'] !== undefined) {
+    throw new UsageError('--client-socket says where clients look, --no-client that there are none');
   }
   const binDir = resolve(values['bin-dir']);
   return {
@@ -101,7 +117,23 @@ function parseOptions(args: readonly string[]): Options {
     confDir: resolve(values['conf-dir']),
     conf: values.conf,
     force: values.force,
+    client: values.client ?? (values['client-socket'] === undefined ? undefined : true),
+    clientSocket: values['client-socket'],
   };
+}
+
+/** What kind of file there will be: as asked for, else as it is. */
+function clientAfter(before: Installed | undefined, options: Options): Installed['client'] {
+  const isWanted = options.client ?? before?.client !== undefined;
+  return isWanted ? {socket: options.clientSocket ?? before?.client?.socket ?? defaultSocket} : undefined;
+}
+
+function getTemplate({assets, release}: Context): Buffer {
+  if (assets.list().includes('weft-client')) return assets.readBytes('weft-client');
+  throw new Error(
+    `weft ${release.version} was built without its native client (there was no C compiler): take one that was built with it, ` +
+      'or install with --no-client',
+  );
 }
 
 async function refuseUnfitHost({program, out, err}: Context, options: Options): Promise<void> {
@@ -121,7 +153,7 @@ interface Step {
 }
 
 function refuseForeign({layout, context, options, conf, before}: Step): void {
-  const files = stubNames(context.plugins).map((name) => join(layout.binDir, name));
+  const files = fileNames(context.plugins).map((name) => join(layout.binDir, name));
   const foreign = files.filter((file) => lookAt(file) === 'foreign');
   if (conf !== undefined && isForeignConf(conf, before?.confs ?? [])) foreign.push(conf.path);
   if (foreign.length === 0 || options.force) return;
@@ -136,10 +168,21 @@ function confsAfter(before: Installed | undefined, conf: Conf | undefined): Inst
   return conf === undefined ? others : [...others, {path: conf.path, sha256: hashOf(conf.content)}];
 }
 
-function report({context, options, conf, before}: Omit<Step, 'layout'>): void {
+function report({
+  context,
+  options,
+  conf,
+  before,
+  client,
+}: Omit<Step, 'layout'> & {readonly client: Installed['client']}): void {
   const {release, out, plugins} = context;
   const from =
     before === undefined || before.version === release.version ? '' : ` (it was ${before.version})`;
   out(`installed weft ${release.version}${from} in ${options.binDir}: ${plugins.join(', ')}`);
+  if (client !== undefined) {
+    out(
+      `they are native clients of the agent at ${client.socket}, and run the plugins themselves without it`,
+    );
+  }
   if (conf !== undefined) out(`put ${conf.path}: see that its subnets are free on your network`);
 }

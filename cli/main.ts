@@ -66,6 +66,7 @@ async function callWeft(args: readonly string[]): Promise<number> {
 const assets: Assets = {
   list: () => process.getBuiltinModule('node:sea').getAssetKeys(),
   read: (key) => process.getBuiltinModule('node:sea').getAsset(key, 'utf8'),
+  readBytes: (key) => Buffer.from(process.getBuiltinModule('node:sea').getRawAsset(key)),
 };
 
 /** The agent, with the plugins of the snapshot: their code is there once, and the same that a process of its own runs. */

@@ -24,7 +24,10 @@ export interface Conf {
 }
 
 /** The configuration that `--conf` names. Throws a sentence with the names there are. */
-export function getConf(name: string, {confDir, assets}: {confDir: string; assets: Assets}): Conf {
+export function getConf(
+  name: string,
+  {confDir, assets}: {confDir: string; assets: Pick<Assets, 'list' | 'read'>},
+): Conf {
   const keys = assets.list().filter((key) => key.startsWith('conf/'));
   const key = keys.find((each) => nameOf(each) === name);
   if (key === undefined) {

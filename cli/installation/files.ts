@@ -16,7 +16,7 @@ import {
 import {dirname} from 'node:path';
 import {readEnd} from '../read-end.ts';
 
-/** What is at a path: nothing, a file of some weft (its stub), or something that is not ours. */
+/** What is at a path: nothing, a file of some weft (a stub or a client), or something that is not ours. */
 export type Occupant = 'nothing' | 'weft' | 'foreign';
 
 /** Ends every file that stands for a plugin of some build of weft: see `formatTrailer`. */
@@ -35,7 +35,11 @@ export function lookAt(path: string): Occupant {
  * Writes a file so that whoever opens the name gets the old content or the new one, all of it, even after a power
  * failure.
  */
-export function writeAtomically(path: string, content: string, {mode}: {readonly mode: number}): void {
+export function writeAtomically(
+  path: string,
+  content: string | Uint8Array,
+  {mode}: {readonly mode: number},
+): void {
   replaceWith(path, (temporary) => {
     writeFileSync(temporary, content);
     chmodSync(temporary, mode);

@@ -3,7 +3,7 @@ import {join} from 'node:path';
 /*
  * What `weft install` leaves in a plugin folder:
  *
- *   <bin-dir>/bridge …                  stubs, one small file per name (or the foreign file that it found, untouched)
+ *   <bin-dir>/bridge …                  one small file per name, a stub or the native client
  *   <bin-dir>/.weft/<version>/weft      the program and the two libraries it needs
  *   <bin-dir>/.weft/backup/<name>       foreign files that --force replaced
  *   <bin-dir>/.weft/installed.json      what was put where, for uninstall and upgrade
@@ -38,7 +38,14 @@ export function versionDir({home}: Pick<Layout, 'home'>, version: string): strin
 /** The file names of a version's folder, in the order in which they are put there. */
 export const programFiles = ['libgcc_s.so.1', 'libstdc++.so.6', 'weft'] as const;
 
-/** Every name that gets a stub: the plugins and the two tools. */
-export function stubNames(plugins: readonly string[]): readonly string[] {
-  return [...plugins, 'cnitool', 'weft'];
+/** The tools among the names; the agent has no use for them, so they are stubs in any case. */
+const tools = ['cnitool', 'weft'] as const;
+
+/** Every name that gets a file: the plugins and the two tools. */
+export function fileNames(plugins: readonly string[]): readonly string[] {
+  return [...plugins, ...tools];
+}
+
+export function isTool(name: string): boolean {
+  return (tools as readonly string[]).includes(name);
 }

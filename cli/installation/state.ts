@@ -8,6 +8,8 @@ export interface Installed {
   readonly id: string;
   /** Names in the plugin folder. */
   readonly names: readonly string[];
+  /** Present where the plugins' files are native clients: the agent's socket, as they know it. Else they are stubs. */
+  readonly client?: {readonly socket: string} | undefined;
   /** Network configurations: path, and the hash of what was written there. */
   readonly confs: readonly {readonly path: string; readonly sha256: string}[];
 }

@@ -2,7 +2,7 @@ import {existsSync, rmSync} from 'node:fs';
 import {join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 import type {Context} from '../command.ts';
-import {stubNames, versionDir, type Layout} from './layout.ts';
+import {fileNames, versionDir, type Layout} from './layout.ts';
 import {activateProgram, checkAnswers, isComplete, removeOtherVersions, stageProgram} from './program.ts';
 import {putInstalled, type Installed} from './state.ts';
 import {giveUpName, takeName} from './names.ts';
@@ -15,8 +15,9 @@ export interface Upgrade {
   readonly context: Context;
   /** How the host calls the plugin folder. */
   readonly hostBinDir: string;
-  /** The content of every stub. */
-  readonly stub: string;
+  /** What stands under a name. */
+  readonly contentOf: (name: string) => Buffer;
+  readonly client: Installed['client'];
   readonly before: Installed | undefined;
   readonly confs: Installed['confs'];
 }
@@ -24,11 +25,12 @@ export interface Upgrade {
 /**
  * Puts this program's version into the plugin folder and leads every name to it. Plugins may be called all the time: each
  * name leads to the old version or to the new one, both complete. The new one has to answer before any name leads to
- * it, and once more through its stub; if it does not, everything is as before, and the error says why.
+ * it, and once more through one of the names; if it does not, everything is as before, and the error says why.
  */
-export async function upgrade({layout, context, hostBinDir, stub, before, confs}: Upgrade): Promise<void> {
+export async function upgrade(step: Upgrade): Promise<void> {
+  const {layout, context, hostBinDir, contentOf, client, before, confs} = step;
   const {release, plugins, program} = context;
-  const names = stubNames(plugins);
+  const names = fileNames(plugins);
   const [probe = 'loopback'] = plugins;
   let isNewVersion = false;
   if (!isInPlace(layout, {context, before})) {
@@ -45,10 +47,11 @@ export async function upgrade({layout, context, hostBinDir, stub, before, confs}
 
   // Before the first name changes hands, so that an uninstall after a crash knows of all of them.
   const {version, id} = release;
-  putInstalled(layout, {version, id, names: [...new Set([...(before?.names ?? []), ...names])], confs});
+  const installed = {version, id, client, confs};
+  putInstalled(layout, {...installed, names: [...new Set([...(before?.names ?? []), ...names])]});
   const undo: (() => void)[] = [];
   try {
-    for (const name of names) undo.push(takeName(layout, name, stub));
+    for (const name of names) undo.push(takeName(layout, name, contentOf(name)));
     if (hostBinDir === layout.binDir) checkAnswers(join(layout.binDir, probe));
   } catch (error) {
     for (const step of undo.toReversed()) step();
@@ -59,7 +62,7 @@ export async function upgrade({layout, context, hostBinDir, stub, before, confs}
   }
 
   for (const name of before?.names ?? []) if (!names.includes(name)) giveUpName(layout, name);
-  putInstalled(layout, {version, id, names, confs});
+  putInstalled(layout, {...installed, names});
   if (before !== undefined && before.version !== version) await sleep(graceMs);
   removeOtherVersions(layout, version);
 }

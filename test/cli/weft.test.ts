@@ -10,7 +10,7 @@ async function call(...args: string[]): Promise<{code: number; out: string; err:
     release: {version: '0.1.0', id: '0123456789abcdef'},
     program: '/nonexistent/weft',
     plugins: ['bridge', 'loopback'],
-    assets: {list: () => [], read: () => ''},
+    assets: {list: () => [], read: () => '', readBytes: () => Buffer.alloc(0)},
     agent: () => ({check() {}, run: () => Promise.resolve(0)}),
     out: (line) => lines.out.push(line),
     err: (line) => lines.err.push(line),
