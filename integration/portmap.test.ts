@@ -13,9 +13,11 @@ const web = {hostPort: 8080, containerPort: 80, protocol: 'tcp'} as const;
 const ruleset = async (host: TestHost) => (await host.run(['nft', 'list', 'ruleset'])).stdout;
 /** The elements of mappings, one for each family, kind and port; short. */
 const elements = async (host: TestHost) =>
-  [...(await ruleset(host)).matchAll(/[\w:.]+ \. \d+ comment "[^"]*id: (\w*)" : (?:jump|goto) \S+/g)].map(
-    ([text, id]) => `${text.split(' comment')[0]} ${id}`,
-  );
+  [
+    ...(await ruleset(host)).matchAll(
+      /[\w:.]+ \. \d+ comment "[^"]*id: (\w*)" : (?:jump|goto) portmap-(?:to|if)\S+/g,
+    ),
+  ].map(([text, id]) => `${text.split(' comment')[0]} ${id}`);
 
 const driver = `${repository}/integration/in-process/portmap-driver.ts`;
 async function drive(host: TestHost, ...calls: DriverCall[]): Promise<DriverOutcome[]> {

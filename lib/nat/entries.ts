@@ -4,6 +4,8 @@ import {addElements, deleteElements, ensureElements, findElement} from '../netli
 import type {Element, ElementsOf} from '../netlink/nft/element.ts';
 import type {Operation} from '../netlink/nft/operation.ts';
 import type {NetfilterSocket} from '../netlink/nft/socket.ts';
+import {ensureChain} from '../netlink/nft/chain.ts';
+import type {Chain} from '../netlink/nft/chain.ts';
 import {tryCommit} from '../netlink/nft/transaction.ts';
 import type {Failure} from '../netlink/nft/transaction.ts';
 import {chainOperations} from './table.ts';
@@ -24,6 +26,8 @@ export interface Wanted<E extends Entry> {
   readonly tables: () => readonly Operation[];
   /** Chains with their rules, each after those it leads to. */
   readonly chains: readonly RuledChain[];
+  /** Chains without rules, which may come and go with the elements that lead to them. */
+  readonly emptyChains?: readonly Chain[];
   /**
    * Told of a key that is taken. `keep`: what is there is what is wanted; `replace`: it goes; an error ends all.
    */
@@ -52,12 +56,14 @@ export async function ensureEntries<E extends Entry>(nft: NetfilterSocket, wante
   let missing: readonly RuledChain[] = [];
   let replaced: ReadonlySet<E> = new Set<E>();
   let together = true;
+  const empty = (wanted.emptyChains ?? []).map(ensureChain);
   for (let attempt = 1; entries.length > 0; attempt++) {
     const making = missing.map((chain) => ({chain, operations: chainOperations(chain)}));
     const groups: readonly Group<E>[] = groupEntries(entries, replaced, together ? mostPerMessage : 1);
     const failures = await tryCommit(nft, [
       ...(withTable ? wanted.tables() : []),
       ...making.flatMap(({operations}) => operations),
+      ...empty,
       ...groups.flatMap(({remove, add}) => [...remove, add]),
     ]);
     if (failures.length === 0) return;
@@ -68,6 +74,7 @@ export async function ensureEntries<E extends Entry>(nft: NetfilterSocket, wante
       making.filter(({operations}) => isExists(errors.get(operations[0]!))).map(({chain}) => chain),
     );
     const expected = new Set([
+      ...empty.filter((each) => isNotFound(errors.get(each))),
       ...making.filter(({chain}) => present.has(chain)).map(({operations}) => operations[0]!),
       ...groups.filter(({add}) => isExpected(errors.get(add))).map(({add}) => add),
       ...groups.flatMap(({remove}) => remove.filter((each) => isNotFound(errors.get(each)))),
@@ -77,7 +84,7 @@ export async function ensureEntries<E extends Entry>(nft: NetfilterSocket, wante
     if (attempt === attempts) throw giveUp(entries[0]!, failures);
 
     // An element has no map to be in, or no chain to lead to.
-    const homeless = groups.some(({add}) => isNotFound(errors.get(add)));
+    const homeless = [...empty, ...groups.map(({add}) => add)].some((each) => isNotFound(errors.get(each)));
     withTable ||= homeless;
     missing = (homeless ? wanted.chains : missing).filter((chain) => !present.has(chain));
     const next: Judgement<E> = await judge(nft, {wanted, groups, errors});

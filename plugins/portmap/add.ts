@@ -3,16 +3,19 @@ import {describeFailure} from '../../lib/cni/failure.ts';
 import type {Call} from '../../lib/cni/plugin.ts';
 import type {Result} from '../../lib/cni/types.ts';
 import type {Host} from '../../lib/host.ts';
+import {isMissingNftables} from '../../lib/netlink/nft/socket.ts';
 import {parsePortmapConf} from './conf.ts';
 import type {PortmapConf} from './conf.ts';
 import {forgetOtherConnections} from './conntrack.ts';
 import {removeForwarding} from './del.ts';
-import {ensureForwarding} from './forward.ts';
+import {ensureForwarding, ensureReservation} from './forward.ts';
+import type {Forwarding} from './forward.ts';
 import {checkIptables, ensureIptablesForwarding} from './iptables.ts';
 import {warnOfListeners} from './listeners.ts';
 import {ensureRouteLocalnet} from './localnet.ts';
 import type {Forward} from './mapping.ts';
 import {
+  explain,
   findLocalInterface,
   planForwarding,
   planIptablesForwardings,
@@ -55,10 +58,21 @@ async function forwardPorts(call: Call, host: Host, {conf, forwards, localInterf
     nftables: () => ensureForwarding(host, planForwarding(conf, forwards, localInterface)),
     async iptables() {
       checkIptables(options);
+      await reservePorts(host, planForwarding(conf, forwards, undefined));
       for (const wanted of planIptablesForwardings(conf, forwards))
         await ensureIptablesForwarding(wanted, options);
     },
   });
+}
+
+/** So that a port which another container has is refused, whichever backend either of them uses. */
+async function reservePorts(host: Host, forwarding: Forwarding): Promise<void> {
+  try {
+    await ensureReservation(host, forwarding);
+  } catch (error) {
+    // Nothing to keep it in: as with the reference, the first rule wins.
+    if (!isMissingNftables(error)) throw explain(error);
+  }
 }
 
 async function quietly(call: Call, what: string, step: () => Promise<unknown>): Promise<void> {

@@ -1,19 +1,17 @@
-import {CniError, errorCodes} from '../../lib/cni/error.ts';
 import {isOwnTag} from '../../lib/cni/owner.ts';
 import type {Owner} from '../../lib/cni/owner.ts';
 import type {Host} from '../../lib/host.ts';
-import {formatIp, ipBytes} from '../../lib/ip/address.ts';
 import {ensureEntries} from '../../lib/nat/entries.ts';
 import type {Entry} from '../../lib/nat/entries.ts';
 import type {RuledChain} from '../../lib/nat/table.ts';
-import {findElement} from '../../lib/netlink/nft/element.ts';
+import type {Chain} from '../../lib/netlink/nft/chain.ts';
 import type {Element} from '../../lib/netlink/nft/element.ts';
-import {findLink} from '../../lib/netlink/route/link.ts';
-import {formatValue} from '../../lib/netlink/nft/set-type.ts';
 import {sameVerdict} from '../../lib/netlink/nft/verdict.ts';
+import {claimMap, claimMaps, isTakenMarker, takenChain, takenMarker} from './claims.ts';
 import type {Forward} from './mapping.ts';
 import {
   baseChains,
+  byIptables,
   interfaceSet,
   keyOfMapping,
   kindOf,
@@ -25,7 +23,8 @@ import {
   verdictMap,
 } from './rules.ts';
 import type {ForwardOptions} from './rules.ts';
-import {ownerHash, parsePortmapTag, portmapTag} from './tag.ts';
+import {ownerHash, portmapTag} from './tag.ts';
+import {requireFree, requireNoClaims} from './taken.ts';
 
 /** What an attachment wants forwarded. */
 export interface Forwarding extends ForwardOptions {
@@ -39,37 +38,87 @@ export interface Forwarding extends ForwardOptions {
 
 type NftHost = Pick<Host, 'nft' | 'rt'>;
 
-/** An element of a mapping; `forward` is missing for what several mappings share. */
+/**
+ * An element of an attachment. `forward`: the mapping it is of. `marker`: it only keeps others from the port; without either
+ * it is of all mappings together.
+ */
 export interface ForwardEntry extends Entry {
   readonly forward?: Forward;
+  readonly role: 'mapping' | 'claim' | 'marker' | 'other';
 }
 
 /** The elements of an attachment, and the chains they lead to. */
-export function planEntries(wanted: Forwarding): {entries: ForwardEntry[]; chains: RuledChain[]} {
-  const {owner, forwards, device, localInterface} = wanted;
-  const comment = portmapTag(owner, device);
+export interface ForwardPlan {
+  readonly entries: readonly ForwardEntry[];
+  readonly chains: readonly RuledChain[];
+  readonly emptyChains: readonly Chain[];
+}
+
+export function planEntries(wanted: Forwarding): ForwardPlan {
   const chains = new Map<string, RuledChain>();
-  const entries: ForwardEntry[] = [];
-  for (const forward of forwards) {
-    const kind = kindOf(forward);
-    const key = keyOfMapping(forward);
+  const {entries, emptyChains} = planMappings(wanted, (forward) => {
     const planned = planChains(forward, wanted);
     for (const chain of planned) chains.set(chain.chain, chain);
-    const verdict = {kind: 'jump', chain: planned.at(-1)!.chain} as const;
-    entries.push(
-      {map: verdictMap(kind, forward.family), element: {key, verdict, comment}, forward},
-      {map: targetMap(kind, forward.family), element: {key, data: targetData(forward), comment}, forward},
-    );
-  }
-  const ports = entries.length / 2;
-  entries.push({
-    map: ownerSet,
-    element: {key: ownerHash(owner), comment: portmapTag(owner, device, {ports})},
+    return planned.at(-1)!.chain;
   });
+  const {localInterface} = wanted;
   if (localInterface !== undefined) {
-    entries.push({map: interfaceSet, element: {key: interfaceKey(localInterface)}, shared: true});
+    const element = {key: interfaceKey(localInterface)};
+    entries.push({map: interfaceSet, element, shared: true, role: 'other'});
   }
-  return {entries, chains: [...chains.values()]};
+  return {entries, chains: [...chains.values()], emptyChains};
+}
+
+/** As `planEntries`, for ports that iptables forwards: the same keys are taken, and what they lead to does nothing. */
+function planReservation(wanted: Forwarding): ForwardPlan {
+  const {entries, emptyChains} = planMappings(wanted, () => byIptables.chain);
+  return {entries, chains: [], emptyChains: [...emptyChains, byIptables]};
+}
+
+function planMappings({owner, forwards, device}: Forwarding, chainOf: (forward: Forward) => string) {
+  const comment = portmapTag(owner, device);
+  const entries: ForwardEntry[] = [];
+  const markers = new Map<string, ForwardEntry>();
+  const emptyChains = new Map<string, Chain>();
+  for (const forward of forwards) {
+    const {family} = forward;
+    const kind = kindOf(forward);
+    const key = keyOfMapping(forward);
+    const jump = {kind: 'jump', chain: chainOf(forward)} as const;
+    const element: Element = {key, verdict: jump, comment};
+    entries.push(
+      {map: verdictMap(kind, family), element, forward, role: 'mapping'},
+      {
+        map: targetMap(kind, family),
+        element: {key, data: targetData(forward), comment},
+        forward,
+        role: 'mapping',
+      },
+    );
+    if (kind !== 'host') continue;
+    const taken = takenChain(family, key);
+    emptyChains.set(taken.chain, taken);
+    const verdict = {kind: 'jump', chain: taken.chain} as const;
+    entries.push({map: claimMap(family), element: {key, verdict, comment}, forward, role: 'claim'});
+    markers.set(taken.chain, {
+      map: verdictMap('port', family),
+      element: takenMarker(family, key),
+      shared: true,
+      forward,
+      role: 'marker',
+    });
+  }
+  // Whoever has the port of all addresses as well needs no other element there.
+  for (const {hostIp, family, hostPort, protocol} of forwards) {
+    const own = {hostIp: undefined, hostPort, protocol};
+    if (!hostIp) markers.delete(takenChain(family, keyOfMapping(own)).chain);
+  }
+  entries.push(...markers.values(), {
+    map: ownerSet,
+    element: {key: ownerHash(owner), comment: portmapTag(owner, device, {ports: forwards.length})},
+    role: 'other',
+  });
+  return {entries, emptyChains: [...emptyChains.values()]};
 }
 
 export function interfaceKey(name: string): Buffer {
@@ -83,15 +132,28 @@ export function interfaceKey(name: string): Buffer {
  * unless that is gone. Throws NetlinkErrors as they come.
  */
 export async function ensureForwarding(host: NftHost, wanted: Forwarding): Promise<void> {
-  const {entries, chains} = planEntries(wanted);
+  const plan = planEntries(wanted);
+  await ensurePlan(host, wanted, {...plan, chains: [...baseChains, ...plan.chains]});
+}
+
+/** As `ensureForwarding`, of ports that iptables forwards: only that others see them taken. */
+export async function ensureReservation(host: NftHost, wanted: Forwarding): Promise<void> {
+  await ensurePlan(host, wanted, planReservation(wanted));
+}
+
+async function ensurePlan(host: NftHost, {owner}: Forwarding, plan: ForwardPlan): Promise<void> {
+  const withClaims = plan.entries.some(({role}) => role === 'claim');
   await ensureEntries(host.nft, {
-    entries,
-    tables: portmapTables,
-    chains: [...baseChains, ...chains],
-    async onTaken({element, forward}, found) {
-      if (isOwnTag(found.comment, wanted.owner)) return sameElement(element, found) ? 'keep' : 'replace';
-      if (!forward || (await isLeftBehind(host, forward, found))) return 'replace';
-      throw portTaken(forward, found);
+    ...plan,
+    tables: () => [...portmapTables(), ...(withClaims ? claimMaps() : [])],
+    async onTaken({element, forward, role}, found) {
+      if (isOwnTag(found.comment, owner)) {
+        return role === 'marker' || sameElement(element, found) ? 'keep' : 'replace';
+      }
+      if (!forward) return 'replace';
+      if (role !== 'marker' && isTakenMarker(found)) await requireNoClaims(host, {owner, forward});
+      else await requireFree(host, {forward, found, kind: role === 'marker' ? 'port' : kindOf(forward)});
+      return 'replace';
     },
   });
 }
@@ -100,30 +162,4 @@ function sameElement(wanted: Element, found: Element): boolean {
   if (wanted.comment !== found.comment) return false;
   if (wanted.verdict) return sameVerdict(found.verdict, wanted.verdict);
   return Buffer.compare(wanted.data ?? Buffer.alloc(0), found.data ?? Buffer.alloc(0)) === 0;
-}
-
-/** Whether the attachment that holds a port is gone: its address is now ours, or the host's end of it is not there. */
-async function isLeftBehind(host: NftHost, forward: Forward, found: Element): Promise<boolean> {
-  const map = targetMap(kindOf(forward), forward.family);
-  const data = found.data ?? (await findElement(host.nft, map, found.key))?.data;
-  const address = ipBytes(forward.container.ip);
-  if (data && Buffer.compare(address, data.subarray(0, address.length)) === 0) return true;
-  const device = parsePortmapTag(found.comment ?? '')?.device;
-  return device !== undefined && (await findLink(host.rt, {name: device})) === undefined;
-}
-
-function portTaken({hostPort, protocol, hostIp, family}: Forward, found: Element): CniError {
-  const port = `port ${hostPort}/${protocol}`;
-  const where = hostIp ? `${port} of ${formatIp(hostIp)}` : port;
-  const holder = parsePortmapTag(found.comment ?? '');
-  const map = verdictMap(kindOf({hostIp}), family);
-  const free = `nft "delete element inet weft ${map.set} { ${formatValue(map.key, found.key)} }"`;
-  const {containerId = '', network = '', ifName = ''} = holder ?? {};
-  return new CniError(
-    errorCodes.internal,
-    holder
-      ? `host ${where} is already mapped to container "${containerId}" of network "${network}" (${ifName})`
-      : `host ${where} is already mapped by somebody else ("${found.comment ?? ''}")`,
-    `choose another host port or remove what holds it; if that is gone without a trace: ${free}`,
-  );
 }

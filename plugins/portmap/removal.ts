@@ -6,11 +6,12 @@ import type {Family, Ip} from '../../lib/ip/address.ts';
 import {table} from '../../lib/nat/table.ts';
 import {deleteChain, listChains} from '../../lib/netlink/nft/chain.ts';
 import {deleteElements, findElement, listElements} from '../../lib/netlink/nft/element.ts';
-import type {Element} from '../../lib/netlink/nft/element.ts';
+import type {Element, ElementsOf} from '../../lib/netlink/nft/element.ts';
 import type {Operation} from '../../lib/netlink/nft/operation.ts';
 import {findTarget, listRules} from '../../lib/netlink/nft/rule.ts';
 import type {SetRef} from '../../lib/netlink/nft/set.ts';
 import type {NetfilterSocket} from '../../lib/netlink/nft/socket.ts';
+import {claimMap, isTakenChain, planClaimEnds} from './claims.ts';
 import {
   interfaceSet,
   isConditionChain,
@@ -45,8 +46,9 @@ export interface RemovalPlan {
 interface Found {
   readonly map: SetRef;
   readonly element: Element;
-  /** Set of elements of a target map. */
-  readonly target?: {readonly kind: Kind; readonly family: Family};
+  /** What an element of a mapping is: where it leads to, the address there, or that the port is taken. */
+  readonly role?: 'verdict' | 'target' | 'claim';
+  readonly family?: Family;
 }
 
 // Beyond, the maps are read whole: a question for each key would take longer.
@@ -77,42 +79,67 @@ export async function planRemoval(
   const isOwn = ({element}: Found) => isOwnTag(element.comment, owner);
   const ownIndex = isOwnTag(index?.comment, owner) ? index : undefined;
   let own = keyed.filter(isOwn);
-  const verdicts = own.filter(({target}) => !target).length;
+  const verdicts = own.filter(({role}) => role === 'verdict').length;
   if (ownIndex && verdicts !== countOf(ownIndex.comment ?? '')) own = (await listAll(nft)).filter(isOwn);
   return {
-    operations: [...planDeletion(own), ...(ownIndex ? [deleteElements(ownerSet, [ownIndex.key])] : [])],
+    operations: [
+      ...(await planMappingRemoval(nft, own)),
+      ...(ownIndex ? [deleteElements(ownerSet, [ownIndex.key])] : []),
+    ],
     removed: own.flatMap(removedMapping),
   };
 }
 
-async function findByKey(
+/** One place that a mapping has. */
+interface Place {
+  readonly kind: Kind;
+  readonly family: Family;
+  readonly key: Uint8Array;
+}
+
+/** What removes all elements of mappings that are where, and whose, `keys` say. */
+export async function planKeyRemoval(
   nft: NetfilterSocket,
-  questions: readonly {kind: Kind; family: Family; key: Buffer}[],
-): Promise<Found[]> {
-  const answers = questions.flatMap(({kind, family, key}) => [
-    findElement(nft, verdictMap(kind, family), key).then((element) => ({
-      map: verdictMap(kind, family),
-      element,
-    })),
-    findElement(nft, targetMap(kind, family), key).then((element) => ({
-      map: targetMap(kind, family),
-      element,
-      target: {kind, family},
-    })),
-  ]);
-  return (await Promise.all(answers)).flatMap(({element, ...rest}) => (element ? [{...rest, element}] : []));
+  keys: readonly (Place & {readonly comment: string | undefined})[],
+): Promise<Operation[]> {
+  const found = keys.map(async ({comment, ...place}) =>
+    (await findByKey(nft, [place])).filter(({element}) => element.comment === comment),
+  );
+  return planMappingRemoval(nft, (await Promise.all(found)).flat());
+}
+
+function mapsOf(kind: Kind, family: Family): Omit<Found & {readonly map: ElementsOf}, 'element'>[] {
+  return [
+    {map: verdictMap(kind, family), role: 'verdict', family},
+    {map: targetMap(kind, family), role: 'target', family},
+    ...(kind === 'host' ? [{map: claimMap(family), role: 'claim', family} as const] : []),
+  ];
+}
+
+async function findByKey(nft: NetfilterSocket, places: readonly Place[]): Promise<Found[]> {
+  const answers = places.flatMap(({kind, family, key}) =>
+    mapsOf(kind, family).map(async (of) => {
+      const element = await findElement(nft, of.map, key);
+      return element ? [{...of, element}] : [];
+    }),
+  );
+  return (await Promise.all(answers)).flat();
 }
 
 async function listAll(nft: NetfilterSocket): Promise<Found[]> {
-  const lists = kindsAndFamilies.flatMap(({kind, family}) => [
-    listElements(nft, verdictMap(kind, family)).then((elements) =>
-      elements.map((element): Found => ({map: verdictMap(kind, family), element})),
+  const lists = kindsAndFamilies.flatMap(({kind, family}) =>
+    mapsOf(kind, family).map(async (of) =>
+      (await listElements(nft, of.map)).map((element): Found => ({...of, element})),
     ),
-    listElements(nft, targetMap(kind, family)).then((elements) =>
-      elements.map((element): Found => ({map: targetMap(kind, family), element, target: {kind, family}})),
-    ),
-  ]);
+  );
   return (await Promise.all(lists)).flat();
+}
+
+async function planMappingRemoval(nft: NetfilterSocket, found: readonly Found[]): Promise<Operation[]> {
+  const claims = found.flatMap(({role, family, element: {key}}) =>
+    role === 'claim' && family ? [{family, key}] : [],
+  );
+  return [...planDeletion(found), ...(await planClaimEnds(nft, claims))];
 }
 
 function planDeletion(found: readonly Found[]): Operation[] {
@@ -131,15 +158,15 @@ function planDeletion(found: readonly Found[]): Operation[] {
   return operations;
 }
 
-function removedMapping({element: {key, data}, target}: Found): RemovedMapping[] {
-  if (!target || !data) return [];
+function removedMapping({element: {key, data}, role, family}: Found): RemovedMapping[] {
+  if (role !== 'target' || !family || !data) return [];
   const ports = Buffer.from(key).subarray(-8);
   return [
     {
-      family: target.family,
+      family,
       protocol: ports[0]!,
       hostPort: ports.readUInt16BE(4),
-      container: ipFromBytes(Buffer.from(data.subarray(0, target.family === 4 ? 4 : 16))),
+      container: ipFromBytes(Buffer.from(data.subarray(0, family === 4 ? 4 : 16))),
     },
   ];
 }
@@ -166,15 +193,29 @@ export async function planCollection(
       .filter(({key}) => !links.has(interfaceName(key)))
       .map((element): Found => ({map: interfaceSet, element})),
   ];
-  const used = new Set(
-    all
-      .filter((each) => !isStale(each))
-      .flatMap(({element: {verdict}}) => (verdict && 'chain' in verdict ? [verdict.chain] : [])),
-  );
+  const left = all.filter((each) => !isStale(each));
+  const chains = (await listChains(nft, table)).map(({chain}) => chain);
   return {
-    operations: [...planDeletion(stale), ...planDeletion(lost), ...(await planUnusedChains(nft, used))],
+    operations: [
+      ...planDeletion(stale),
+      ...planDeletion(lost),
+      ...planUnclaimed(left, chains),
+      ...(await planUnusedChains(nft, new Set(left.flatMap(chainOf)), chains)),
+    ],
     removed: stale.flatMap(removedMapping),
   };
+}
+
+function chainOf({element: {verdict}}: Pick<Found, 'element'>): string[] {
+  return verdict && 'chain' in verdict ? [verdict.chain] : [];
+}
+
+/** Chains of ports, and what leads there, when no claim does. */
+function planUnclaimed(left: readonly Found[], chains: readonly string[]): Operation[] {
+  const claimed = new Set(left.filter(({role}) => role === 'claim').flatMap(chainOf));
+  const unclaimed = chains.filter((chain) => isTakenChain(chain) && !claimed.has(chain));
+  const markers = left.filter((each) => chainOf(each).some((chain) => unclaimed.includes(chain)));
+  return [...planDeletion(markers), ...unclaimed.map((chain) => deleteChain({...table, chain}))];
 }
 
 function interfaceName(key: Uint8Array): string {
@@ -182,9 +223,13 @@ function interfaceName(key: Uint8Array): string {
   return text.slice(0, text.indexOf('\0'));
 }
 
-async function planUnusedChains(nft: NetfilterSocket, leadTo: ReadonlySet<string>): Promise<Operation[]> {
+async function planUnusedChains(
+  nft: NetfilterSocket,
+  leadTo: ReadonlySet<string>,
+  chains: readonly string[],
+): Promise<Operation[]> {
   const used = new Set(leadTo);
-  const names = (await listChains(nft, table)).map(({chain}) => chain).filter(isOptionChain);
+  const names = chains.filter(isOptionChain);
   for (const chain of names) {
     if (!isConditionChain(chain) || !leadTo.has(chain)) continue;
     for (const rule of await listRules(nft, {...table, chain})) used.add(findTarget(rule) ?? '');

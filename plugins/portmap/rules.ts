@@ -168,12 +168,15 @@ export interface ForwardOptions {
   readonly conditions: Readonly<Record<Family, Condition | undefined>>;
 }
 
+/** Where the ports lead that iptables forwards, so that they are seen to be taken: nowhere. */
+export const byIptables = {...table, chain: 'portmap-by-iptables'} as const;
+
 const toPrefix = 'portmap-to-';
 const ifPrefix = 'portmap-if-';
 
-/** Whether a chain is one of those that `planChains` names. */
+/** Whether a chain is one of those that `planChains` names, or leads nowhere: nobody needs it without an element. */
 export function isOptionChain(name: string): boolean {
-  return name.startsWith(toPrefix) || isConditionChain(name);
+  return name.startsWith(toPrefix) || isConditionChain(name) || name === byIptables.chain;
 }
 
 /** Whether a chain only leads to others. */

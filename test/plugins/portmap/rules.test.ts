@@ -117,7 +117,11 @@ add rule inet weft ${name} ip saddr 192.0.2.2 jump portmap-to-ports4-direct
 test('the elements of an attachment', (t) => {
   const owner = {network: 'mynet', containerId: 'cid1', ifName: 'eth0'};
   const wanted = {...options, owner, forwards: [web, web6], device: 'veth0', localInterface: 'cni0'};
-  const {entries} = planEntries(wanted);
+  const {entries, emptyChains} = planEntries(wanted);
+  t.deepEqual(
+    emptyChains.map(({chain}) => chain),
+    ['portmap-taken6-tcp-8080'],
+  );
   const tag = 'd23676b4f2d9fe04-0b65a318f52e521b';
   const names = 'dev: veth0, net: mynet, if: eth0, id: cid1';
   t.deepEqual(
@@ -132,15 +136,17 @@ test('the elements of an attachment', (t) => {
       'portmap-port-targets4 { 6 . 8080 comment "<key>, <names>" : 10.88.0.5 . 80 }',
       'portmap-hosts6 { 2001:db8::1 . 6 . 8080 comment "<key>, <names>" : jump portmap-to-hosts6-fd00_88__/64 }',
       'portmap-host-targets6 { 2001:db8::1 . 6 . 8080 comment "<key>, <names>" : fd00:88::5 . 80 }',
+      'portmap-host-claims6 { 2001:db8::1 . 6 . 8080 comment "<key>, <names>" : jump portmap-taken6-tcp-8080 }',
+      'portmap-ports6 { 6 . 8080 : jump portmap-taken6-tcp-8080 }',
       'portmap-owners { 0xea1d50a0 . 0x00000000 comment "<key>, ports: 2, <names>" }',
       'portmap-interfaces { "cni0" }',
-    ].map((line, i, all) => (i === 4 ? formatOwner(all, entries) : line)),
+    ].map((line, i, all) => (i === 6 ? formatOwner(all, entries) : line)),
   );
 });
 
 /** The owner's key is a hash; its form is what counts. */
 function formatOwner(all: readonly string[], entries: ReturnType<typeof planEntries>['entries']): string {
-  const key = Buffer.from(entries[4]!.element.key);
+  const key = Buffer.from(entries[6]!.element.key);
   const part = (at: number) => `0x${key.readUInt32LE(at).toString(16).padStart(8, '0')}`;
-  return all[4]!.replace(/0x\S+ \. 0x\S+/, `${part(0)} . ${part(4)}`);
+  return all[6]!.replace(/0x\S+ \. 0x\S+/, `${part(0)} . ${part(4)}`);
 }
