@@ -1,9 +1,10 @@
+import {join, resolve} from 'node:path';
 import {openLog} from '../lib/log.ts';
 import type {Logger} from '../lib/log.ts';
 import {createHost} from '../lib/host.ts';
-import {join} from 'node:path';
 import {createAgent, type Agent} from './agent.ts';
 import type {PluginCalls} from './cni/calls.ts';
+import {cniRow} from './cni/module.ts';
 import {readConfig, type AgentConfig} from './config.ts';
 import {createMetrics} from './http/metrics.ts';
 import {startHttp, type HttpServer} from './http/server.ts';
@@ -30,6 +31,7 @@ export function checkConfig(file: string): void {
 /** Runs the agent until it is told to end; gives the exit code. Throws for a configuration that cannot work. */
 export async function runAgent({configFile, env, release, openCalls}: AgentOptions): Promise<number> {
   const config = readConfig(configFile);
+  const file = resolve(configFile);
   // What a call or a module makes has the modes it asks for, and no path depends on where the agent was started.
   process.umask(0o022);
   process.chdir('/');
@@ -37,7 +39,7 @@ export async function runAgent({configFile, env, release, openCalls}: AgentOptio
   const host = createHost();
   const metrics = createMetrics(release);
   const agent = createAgent({
-    rows: [...modules],
+    rows: [cniRow(openCalls), ...modules],
     context: {config, log, host, metrics},
     about: {
       version: release.version,
@@ -47,8 +49,8 @@ export async function runAgent({configFile, env, release, openCalls}: AgentOptio
     },
   });
   const ended = Promise.withResolvers<string>();
-  const service = createService({agent, config, configFile, log, onReplaced: ended.resolve});
-  log.info({version: release.version, build: release.id, configFile}, 'weft agent');
+  const service = createService({agent, config, configFile: file, log, onReplaced: ended.resolve});
+  log.info({version: release.version, build: release.id, configFile: file}, 'weft agent');
   try {
     return await runService({service, manager: findServiceManager(env), log, ended: ended.promise});
   } finally {

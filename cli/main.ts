@@ -83,7 +83,11 @@ function openCalls() {
   return {
     trailer: formatTrailer(release),
     has: (name: string) => plugins.has(name),
-    call: (name: string, io: PluginIo) => callPlugin(name, io, host),
+    call: (name: string, io: PluginIo) =>
+      callPlugin(name, io, host).catch(async (error: unknown) => {
+        await io.stdout(formatFailure(error)).catch(() => {});
+        return 1;
+      }),
     close: () => host.close(),
   };
 }

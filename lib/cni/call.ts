@@ -53,6 +53,13 @@ function undecodable(msg: string): CniError {
   return new CniError(errorCodes.decodeFailure, msg);
 }
 
+/** A process whose call is served by another one. */
+export interface Caller {
+  readonly pid: number;
+  /** Its working folder, which is that of what it executes. */
+  readonly cwd: string;
+}
+
 interface CallParts {
   readonly pluginName: string;
   readonly command: Command;
@@ -62,6 +69,7 @@ interface CallParts {
   readonly stdin: string;
   readonly stderr: (text: string) => void;
   readonly callBuiltin: Delegation['callBuiltin'];
+  readonly caller: Caller | undefined;
 }
 
 /** Puts together what a verb gets. The log is opened when it is first written to. */
@@ -70,7 +78,7 @@ export function makeCall(parts: CallParts): Call {
   const {containerId, netns, ifName, args} = environment;
   const path = splitPath(environment.path);
   const {cniVersion} = configuration;
-  const {stderr, callBuiltin} = parts;
+  const {stderr, callBuiltin, caller} = parts;
   let log: Logger | undefined;
   const warn = (message: string) => stderr(`${pluginName}: ${message}\n`);
   return {
@@ -90,7 +98,8 @@ export function makeCall(parts: CallParts): Call {
     warn,
     delegate(type, verb, conf) {
       const input = conf === undefined ? stdin : JSON.stringify(conf);
-      return delegate({env, path, stdin: input, cniVersion, stderr, callBuiltin}, type, verb);
+      const delegation = {env, path, stdin: input, cniVersion, stderr, callBuiltin, cwd: caller?.cwd};
+      return delegate(delegation, type, verb);
     },
   };
 }
@@ -99,7 +108,7 @@ const levels: readonly string[] = ['fatal', 'error', 'warn', 'info', 'debug', 't
 
 /** A log that cannot be opened is no reason to leave a container without a network. */
 function openCallLog(
-  {pluginName, command, environment, configuration, env}: CallParts,
+  {pluginName, command, environment, configuration, env, stderr, caller}: CallParts,
   warn: Call['warn'],
 ): Logger {
   const {containerId, ifName} = environment;
@@ -112,7 +121,8 @@ function openCallLog(
   else if (asked !== undefined)
     warn(`unknown log level ${JSON.stringify(asked)}: it is one of ${levels.join(', ')}`);
   try {
-    return openLog({level, bindings, ...(typeof file === 'string' && {file})});
+    const ofCaller = caller && {pid: caller.pid, write: stderr};
+    return openLog({level, bindings, ...ofCaller, ...(typeof file === 'string' && {file})});
   } catch (error) {
     warn(`cannot open the log: ${(error as Error).message}`);
     return openLog({level: 'silent', bindings});

@@ -18,6 +18,8 @@ export interface Delegation {
   /** The configuration's version: that of a result which states none. */
   readonly cniVersion: string;
   readonly stderr: (text: string) => void;
+  /** Where what is executed runs; this process's own folder if not given. */
+  readonly cwd?: string | undefined;
   /** Runs the plugin of this file in process, if it is one of ours; `undefined` if it is not. */
   readonly callBuiltin: (
     file: string,
@@ -36,10 +38,10 @@ export async function delegate(
 ): Promise<Result | undefined> {
   const file = findInPath(type, delegation.path);
   const env = {...delegation.env, CNI_COMMAND: command};
-  const {stdin, stderr, cniVersion} = delegation;
+  const {stdin, stderr, cniVersion, cwd} = delegation;
   const builtin = delegation.callBuiltin(file, {env, stdin});
   if (builtin) return (await builtin).result;
-  const stdout = await execPlugin({file, env, stdin, stderr, timeoutMs: findTimeout(env)});
+  const stdout = await execPlugin({file, env, stdin, stderr, cwd, timeoutMs: findTimeout(env)});
   return command === 'ADD' ? parseOutput(stdout, cniVersion).result : undefined;
 }
 

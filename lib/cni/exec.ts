@@ -11,6 +11,8 @@ export interface Execution {
   readonly stdin: string;
   /** Gets what the plugin says on stderr, as it comes. */
   readonly stderr: (text: string) => void;
+  /** Its working folder; this process's own if not given. */
+  readonly cwd?: string | undefined;
   /** When to kill a plugin that does not end. */
   readonly timeoutMs?: number;
   /** How long to wait before a file that is just being written is tried again. */
@@ -39,9 +41,9 @@ export async function execPlugin(execution: Execution): Promise<string> {
   }
 }
 
-function runOnce({file, env, stdin, stderr, timeoutMs = defaultTimeoutMs}: Execution): Promise<string> {
+function runOnce({file, env, stdin, stderr, cwd, timeoutMs = defaultTimeoutMs}: Execution): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = spawn(file, [], {env: {...env}, stdio: 'pipe'});
+    const child = spawn(file, [], {env: {...env}, stdio: 'pipe', cwd});
     const stdoutChunks: Buffer[] = [];
     const stderrChunks: Buffer[] = [];
     let isLate = false;

@@ -1,6 +1,7 @@
 import pkg from '../../package.json' with {type: 'json'};
 import {validAttachments} from './attachments.ts';
 import {makeCall, parseConfiguration} from './call.ts';
+import type {Caller} from './call.ts';
 import {allowsOwnNetns, parseEnvironment} from './environment.ts';
 import type {Environment} from './environment.ts';
 import {CniError, errorCodes} from './error.ts';
@@ -20,6 +21,8 @@ export interface PluginIo {
   /** Done when all of it is written. */
   readonly stdout: (text: string) => Promise<void>;
   readonly stderr: (text: string) => void;
+  /** The process that was executed for this call, where that is not this one. */
+  readonly caller?: Caller;
 }
 
 /** The plugin that a file found in CNI_PATH is, if it is of this very program. */
@@ -75,7 +78,7 @@ async function serve<Host>(
   const environment = parseEnvironment(io.env);
   const stdin = await readStdin(io);
   const env = definedOnly(io.env);
-  const request = {environment, env, stdin, stderr: io.stderr};
+  const request = {environment, env, stdin, stderr: io.stderr, caller: io.caller};
   const {call, result} = await runVerb(plugin, request, host, findBuiltin);
   if (!result) return;
   try {
@@ -100,6 +103,7 @@ interface Request {
   readonly env: Readonly<Record<string, string>>;
   readonly stdin: string;
   readonly stderr: (text: string) => void;
+  readonly caller: Caller | undefined;
 }
 
 /** Validates a request in the order of the reference's skeleton and runs its verb. */
