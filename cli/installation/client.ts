@@ -37,8 +37,7 @@ export function makeClient(template: Buffer, {socket, program, trailer}: ClientC
 
 function checkPath(what: string, path: string): string {
   // It ends up in JSON that the client writes itself.
-  const isPrintable = [...path].every((char) => char >= ' ' && char !== '\x7f');
-  if (path.startsWith('/') && isPrintable) return path;
+  if (path.startsWith('/') && !/\p{Cc}/u.test(path)) return path;
   throw new Error(`${what} ${JSON.stringify(path)} is not an absolute path without control characters`);
 }
 
