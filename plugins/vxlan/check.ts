@@ -1,0 +1,43 @@
+import {everyStep} from '../../lib/cni/every.ts';
+import type {Call} from '../../lib/cni/plugin.ts';
+import {findKey} from '../../lib/cni/shape.ts';
+import type {JsonObject} from '../../lib/cni/types.ts';
+import type {Host} from '../../lib/host.ts';
+import {parseVxlanConf} from './conf.ts';
+import {listCidrs, readHostNetwork} from './host-network.ts';
+import {rangesOf, renderDelegate} from './render.ts';
+import {findScratch} from './scratch.ts';
+
+/** Compares with what an ADD made: the delegate's part, and that the container's subnet is still this host's. */
+export async function check(call: Call, _host: Host): Promise<void> {
+  const conf = parseVxlanConf(call);
+  const network = readHostNetwork(conf);
+  const rendered = renderDelegate(conf.template, network);
+  const saved = findScratch(conf.dataDir, conf.owner)?.conf;
+  await everyStep([
+    () => {
+      const ranges = saved && rangesOf(saved);
+      if (ranges === undefined || ranges === rangesOf(rendered)) return;
+      throw new Error(
+        `this host has the subnet ${listCidrs(network.subnets)} now, the container is of ${ranges}: ` +
+          'others do not reach it; make it anew',
+      );
+    },
+    () => call.delegate(delegateType(conf.template.type, saved), 'CHECK', forCheck(call, saved ?? rendered)),
+  ]);
+}
+
+function delegateType(type: string, saved: JsonObject | undefined): string {
+  const noted = saved && findKey(saved, 'type');
+  return typeof noted === 'string' ? noted : type;
+}
+
+/** The previous result is of today's version, whatever the configuration said at the time of the ADD. */
+function forCheck({conf}: Call, delegate: JsonObject): JsonObject {
+  const [cniVersion, prevResult] = [findKey(conf, 'cniVersion'), findKey(conf, 'prevResult')];
+  return {
+    ...delegate,
+    ...(cniVersion !== undefined && {cniVersion}),
+    ...(prevResult !== undefined && {prevResult}),
+  };
+}
