@@ -1,3 +1,6 @@
+import type {Logger} from '../../lib/log.ts';
+import type {Ip} from '../../lib/ip/address.ts';
+import type {Cidr} from '../../lib/ip/cidr.ts';
 import type {Member, OverlayNetwork} from '../../lib/overlay/member.ts';
 
 /** The hosts of a network as a membership knows them at one moment: always whole, never a difference. */
@@ -9,6 +12,8 @@ export interface Snapshot {
   readonly peers: readonly Member[];
   /** What the source calls this state (a revision, a resource version, a content hash). */
   readonly revision: string;
+  /** Addresses of this host that the source asks to be used as the underlay (Kubernetes: node-public-ip). */
+  readonly wantedUnderlay?: readonly Ip[] | undefined;
 }
 
 /**
@@ -41,8 +46,22 @@ export interface Membership {
   start(events: MembershipEvents): void;
   /** Says what peers shall know of us. Repeated calls with the same content cost nothing. */
   advertise(self: Advertisement): void;
+  /** Tells the source whether this host's overlay works, where it can be told (Kubernetes: NetworkUnavailable). */
+  setReady(ready: boolean): void;
+  /** Reads again what lies in files: a description, certificates, passwords, tokens. */
+  reload(): void;
   /** Asks the source again for everything, where it can: before many peers are given up. */
   relist(): Promise<Snapshot | undefined>;
   /** Disconnects; our record stays. */
   close(): Promise<void>;
+}
+
+/** What every kind of membership is made with. */
+export interface MembershipContext {
+  /** Our identity among the members. */
+  readonly nodeId: string;
+  readonly network: Pick<OverlayNetwork, 'name' | 'form'>;
+  readonly log: Logger;
+  /** What this host had before, for a source that has forgotten it: from an old subnet file. */
+  readonly previousSubnets?: readonly Cidr[] | undefined;
 }
