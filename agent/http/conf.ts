@@ -1,18 +1,15 @@
 import * as z from 'zod/mini';
 import {parseIp} from '../../lib/ip/address.ts';
+import {textOf} from '../fields.ts';
 
 /** The section `http` of the agent's configuration. */
 export const httpShape = z.object({
   /** `127.0.0.1:9470` or `[::1]:9470`: /livez, /readyz and /metrics over TCP. */
   listen: z.optional(
-    z
-      .string()
-      .check(
-        z.refine(
-          (value) => parseListen(value) !== undefined,
-          'expected an address and a port, such as "127.0.0.1:9470" or "[::1]:9470"',
-        ),
-      ),
+    textOf(
+      'an address and a port, such as "127.0.0.1:9470" or "[::1]:9470"',
+      (value) => parseListen(value) !== undefined,
+    ),
   ),
 });
 
