@@ -3,6 +3,8 @@ import {withStore} from '../lib/store/store.ts';
 import {formatRange, sizeOf} from '../plugins/host-local/range.ts';
 import {countUse} from '../plugins/host-local/usage.ts';
 import type {Command} from './command.ts';
+import {layoutOf} from './installation/layout.ts';
+import {describeKind, findInstalled, type Installed} from './installation/state.ts';
 import {listHostLocalNetworks} from './host-local-networks.ts';
 import type {HostLocalNetwork} from './host-local-networks.ts';
 
@@ -22,21 +24,25 @@ interface NetworkStatus {
 
 /** `weft status` */
 export const status: Command = {
-  summary: 'show the networks, their address ranges and how many addresses are in use',
+  summary: 'show the networks, their addresses in use, and what is installed',
   usage: `weft status [options]
 
-  --json            print {"networks": [{"name", "dataDir", "used", "sets": [{"ranges", "used", "free"}]}]}
+  --json            print {"networks": [{"name", "dataDir", "used", "sets": [{"ranges", "used", "free"}]}],
+                    "installed": {"binDir", "version", "files": "stubs" or "clients", "socket"}}
   --conf-dir DIR    folder of network configurations (default /etc/cni/net.d)
+  --bin-dir DIR     folder of plugins (default /opt/cni/bin)
   --data-dir DIR    where reservations are, whatever the configurations say (default: what they say, and
                     /var/lib/cni/networks)
 
-Shows networks that get their addresses from host-local, and directories of reservations without a configuration.`,
+Shows networks that get their addresses from host-local, directories of reservations without a configuration, and which
+weft is installed how.`,
   async run({args, out, err}) {
     const {values} = parseArgs({
       args: [...args],
       options: {
         json: {type: 'boolean', default: false},
         'conf-dir': {type: 'string', default: '/etc/cni/net.d'},
+        'bin-dir': {type: 'string', default: '/opt/cni/bin'},
         'data-dir': {type: 'string'},
       },
     });
@@ -47,12 +53,22 @@ Shows networks that get their addresses from host-local, and directories of rese
     });
     const found: NetworkStatus[] = [];
     for (const network of networks) found.push(await statusOf(network));
-    if (values.json) out(JSON.stringify({networks: found}, asNumber, 2));
-    else if (found.length === 0) out('there is no network with addresses from host-local');
+    const installed = findInstalled(layoutOf(values['bin-dir']));
+    if (values.json) {
+      const about = installed && summarize(installed, values['bin-dir']);
+      out(JSON.stringify({networks: found, ...(about && {installed: about})}, asNumber, 2));
+      return 0;
+    }
+    if (found.length === 0) out('there is no network with addresses from host-local');
     else for (const line of formatTable(found)) out(line);
+    if (installed) out(`weft ${installed.version} in ${values['bin-dir']}: ${describeKind(installed)}`);
     return 0;
   },
 };
+
+function summarize({version, client}: Installed, binDir: string) {
+  return {binDir, version, files: client === undefined ? 'stubs' : 'clients', ...client};
+}
 
 /** JSON has no integers beyond 2^53: what is larger, an IPv6 subnet, is rounded. */
 function asNumber(_key: string, value: unknown): unknown {

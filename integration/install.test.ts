@@ -4,63 +4,24 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
-  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import {tmpdir} from 'node:os';
 import path from 'node:path';
-import test, {type ExecutionContext} from 'ava';
-import {runCommand, type Output} from './harness/command.ts';
+import test from 'ava';
+import {runCommand} from './harness/command.ts';
+import {answers, makePlace, pluginNames, pretendVersion, weft} from './harness/installation.ts';
 import {testWith} from './harness/needs.ts';
 import {pluginDir} from './harness/paths.ts';
 
 // `weft install` and `weft uninstall` in folders of their own, from the executable that the build left.
 
 const asRoot = testWith('root');
-const weft = path.join(pluginDir, 'weft');
 const toolPath = '/usr/sbin:/usr/bin:/sbin:/bin';
-
-interface Place {
-  readonly folder: string;
-  readonly binDir: string;
-  readonly confDir: string;
-  install(...args: string[]): Promise<Output>;
-  uninstall(...args: string[]): Promise<Output>;
-  file(name: string): string;
-}
-
-function makePlace(t: ExecutionContext): Place {
-  // Not below a long TMPDIR: the first line of a stub has 127 bytes.
-  const folder = mkdtempSync(path.join(tmpdir().length < 40 ? tmpdir() : '/tmp', 'weft-'));
-  t.teardown(() => rmSync(folder, {recursive: true, force: true}));
-  const binDir = path.join(folder, 'bin');
-  const confDir = path.join(folder, 'net.d');
-  const run = (verb: string, args: readonly string[]) =>
-    runCommand([weft, verb, '--bin-dir', binDir, ...args], {env: {}, mayFail: true, timeoutMs: 60_000});
-  return {
-    folder,
-    binDir,
-    confDir,
-    install: (...args) => run('install', ['--conf-dir', confDir, ...args]),
-    uninstall: (...args) => run('uninstall', args),
-    file: (name) => path.join(binDir, name),
-  };
-}
-
-async function answers(t: ExecutionContext, file: string): Promise<void> {
-  const {stdout} = await runCommand([file], {env: {CNI_COMMAND: 'VERSION'}});
-  t.regex(stdout, /"supportedVersions":\[/, file);
-}
-
-function pluginNames(binDir: string): readonly string[] {
-  return readdirSync(binDir).filter((name) => !['.weft', 'weft', 'cnitool'].includes(name));
-}
 
 test('every name is a small file of its own that answers; uninstall leaves the folder empty', async (t) => {
   const place = makePlace(t);
@@ -145,25 +106,6 @@ test('during an upgrade every call is answered; the previous version goes when t
   t.false(existsSync(place.file('.weft/0.0.1')));
   t.notRegex(readFileSync(place.file('bridge'), 'utf8'), /0\.0\.1/);
 });
-
-/** Makes what is installed look like another version's work. */
-function pretendVersion(place: Place, version: string): void {
-  const {binDir} = place;
-  const file = (name: string) => place.file(name);
-  const state = file('.weft/installed.json');
-  const installed = JSON.parse(readFileSync(state, 'utf8')) as {version: string; names: string[]};
-  const own = installed.version;
-  mkdirSync(file(`.weft/${version}`));
-  for (const name of readdirSync(file(`.weft/${own}`))) {
-    copyFileSync(file(`.weft/${own}/${name}`), file(`.weft/${version}/${name}`));
-  }
-  rmSync(file(`.weft/${own}`), {recursive: true});
-  for (const name of readdirSync(binDir).filter((each) => each !== '.weft')) {
-    const stub = readFileSync(file(name), 'utf8').replaceAll(own, version);
-    writeFileSync(file(name), stub, {mode: 0o755});
-  }
-  writeFileSync(state, JSON.stringify({...installed, version}));
-}
 
 test('a new version that does not answer changes nothing', async (t) => {
   const place = makePlace(t);

@@ -1,7 +1,7 @@
 import {existsSync, readFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {layoutOf, versionDir} from '../installation/layout.ts';
-import {findInstalled} from '../installation/state.ts';
+import {describeKind, findInstalled} from '../installation/state.ts';
 import {about, type Finding} from './finding.ts';
 
 /** Whether what `weft install` wrote is still there, name by name. */
@@ -44,8 +44,20 @@ export function checkInstallation({
       ),
     ),
     ...(lost.length === 0
-      ? [ok(`weft ${installed.version} in ${binDir}: ${installed.names.length} names`)]
+      ? [
+          ok(
+            `weft ${installed.version} in ${binDir}: ${installed.names.length} names, ${describeKind(installed)}`,
+          ),
+        ]
       : []),
+    ...(installed.client === undefined || existsSync(installed.client.socket)
+      ? []
+      : [
+          warning(
+            `${binDir} has ${describeKind(installed)}, which is not there: each call is a process of weft's own`,
+            '`systemctl start weft-agent`, or `weft install --no-client`',
+          ),
+        ]),
   ];
 }
 

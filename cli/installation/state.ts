@@ -33,3 +33,8 @@ export function findInstalled({state}: Pick<Layout, 'state'>): Installed | undef
 export function putInstalled({state}: Pick<Layout, 'state'>, installed: Installed): void {
   writeAtomically(state, `${JSON.stringify(installed, null, 2)}\n`, {mode: 0o644});
 }
+
+/** What kind of files stand under the plugins' names, for people. */
+export function describeKind({client}: Pick<Installed, 'client'>): string {
+  return client === undefined ? 'stubs' : `native clients of the agent at ${client.socket}`;
+}
