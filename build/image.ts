@@ -4,6 +4,7 @@ import {chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync} from 'n
 import {ignoreVariables} from './environment.ts';
 import {setRunpath} from './elf.ts';
 import {workDir} from './paths.ts';
+import {dropCompiledModules} from './snapshot.ts';
 
 const fuse = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
 
@@ -17,6 +18,20 @@ export interface Image {
   readonly node: string;
   readonly output: string;
 }
+
+/**
+ * What V8 does for programs that run for long, and a process of 20 ms only pays for: see docs/performance.md. The agent
+ * takes the compilers back (agent/main.ts).
+ */
+const v8Flags = [
+  // Hash tables stay as they are in the snapshot: whoever has the executable knows how its strings are hashed.
+  '--no-rehash-snapshot',
+  // Two hundred functions are compiled twice in a call otherwise.
+  '--no-sparkplug',
+  '--no-maglev',
+  // Threads for the compilers and the garbage collector; 0 means as many as there are processors.
+  '--v8-pool-size=1',
+];
 
 /** Makes a single executable out of a script, its snapshot and its assets. */
 export async function makeImage({name, main, assets, node, output}: Image): Promise<void> {
@@ -33,7 +48,7 @@ export async function makeImage({name, main, assets, node, output}: Image): Prom
       disableExperimentalSEAWarning: true,
       // Without these a container runtime's NODE_OPTIONS would run foreign code as root, and SIGUSR1
       // open an inspector.
-      execArgv: ['--no-warnings', '--disable-sigusr1'],
+      execArgv: ['--no-warnings', '--disable-sigusr1', ...v8Flags],
       execArgvExtension: 'none',
       assets,
     }),
@@ -41,7 +56,7 @@ export async function makeImage({name, main, assets, node, output}: Image): Prom
   run(process.execPath, ['--experimental-sea-config', files.conf]);
 
   copyFileSync(node, output);
-  await inject(output, readFileSync(`${workDir}/${files.blob}`));
+  await inject(output, dropCompiledModules(readFileSync(`${workDir}/${files.blob}`)));
   setRunpath(output, '$ORIGIN');
   chmodSync(output, 0o755);
 }

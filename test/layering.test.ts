@@ -8,8 +8,20 @@ const root = path.resolve(import.meta.dirname, '..');
 const rules: readonly (readonly [folder: string, mayImport: readonly string[]])[] = [
   ['lib/netlink/', ['lib/netlink/', 'lib/netns/', 'lib/ip/', 'lib/errno.ts']],
   ['lib/netns/', ['lib/netns/', 'lib/errno.ts']],
-  ['lib/ip/', ['lib/ip/']],
-  ['lib/cni/', ['lib/cni/', 'lib/ip/', 'lib/log.ts', 'lib/errno.ts', 'lib/files.ts', 'package.json']],
+  ['lib/ip/', ['lib/ip/', 'lib/netns/native.ts']],
+  [
+    'lib/cni/',
+    [
+      'lib/cni/',
+      'lib/ip/',
+      'lib/netns/native.ts',
+      'lib/log.ts',
+      'lib/errno.ts',
+      'lib/clock.ts',
+      'lib/files.ts',
+      'package.json',
+    ],
+  ],
   ['lib/', ['lib/']],
   ['agent/', ['agent/', 'lib/']],
   // cli/load-tools.ts knows the type of the agent's bundle.

@@ -1,4 +1,4 @@
-import {hash} from 'node:crypto';
+import {sha512} from '../netns/native.ts';
 
 /** One attachment: what every kernel object that a plugin makes belongs to. */
 export interface Owner {
@@ -9,7 +9,7 @@ export interface Owner {
 
 /** The first `length` hex digits of SHA-512, as the reference derives its names. */
 export function shortHash(text: string, length = 16): string {
-  return hash('sha512', text, 'hex').slice(0, length);
+  return sha512(text).toString('hex').slice(0, length);
 }
 
 /** What the tag of every object of one network begins with. */

@@ -1,4 +1,5 @@
 import pkg from '../../package.json' with {type: 'json'};
+import {monotonicMs} from '../clock.ts';
 import {validAttachments} from './attachments.ts';
 import {makeCall, parseConfiguration} from './call.ts';
 import type {Caller} from './call.ts';
@@ -135,13 +136,13 @@ async function runVerb<Host>(
 }
 
 async function runLogged<Host>(plugin: Plugin<Host>, call: Call, host: Host): Promise<Result | undefined> {
-  const startedMs = performance.now();
+  const startedMs = monotonicMs();
   try {
     const result = await runHandler(plugin, call, host);
-    call.log.info({tookMs: Math.round(performance.now() - startedMs)}, 'done');
+    call.log.info({tookMs: Math.round(monotonicMs() - startedMs)}, 'done');
     return result;
   } catch (error) {
-    call.log.error({error, tookMs: Math.round(performance.now() - startedMs)}, 'failed');
+    call.log.error({error, tookMs: Math.round(monotonicMs() - startedMs)}, 'failed');
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import {randomBytes} from 'node:crypto';
+import {randomBytes} from '../netns/native.ts';
 
 /**
  * Reads a six-byte hardware address in the three spellings of Go's net.ParseMAC (aa:bb:cc:dd:ee:ff,

@@ -6,40 +6,34 @@ import {errnoCode, errnoText} from '../errno.ts';
 
 type Func = (...args: unknown[]) => number;
 
-interface Libc {
-  readonly setns: Func;
-  readonly flock: Func;
-  readonly dup: Func;
-  readonly close: Func;
-  readonly setsockopt: Func;
-  readonly getsockopt: Func;
-  readonly getsockname: Func;
-  readonly socket: Func;
-  readonly sendto: Func;
-  readonly recv: Func;
+const prototypes = {
+  setns: 'int setns(int fd, int type)',
+  flock: 'int flock(int fd, int operation)',
+  dup: 'int dup(int fd)',
+  close: 'int close(int fd)',
+  setsockopt: 'int setsockopt(int fd, int level, int name, void *value, uint32_t size)',
+  getsockopt: 'int getsockopt(int fd, int level, int name, void *value, void *size)',
+  getsockname: 'int getsockname(int fd, void *address, void *size)',
+  socket: 'int socket(int family, int type, int protocol)',
+  sendto: 'intptr_t sendto(int fd, void *data, size_t size, int flags, void *address, uint32_t addressSize)',
+  recv: 'intptr_t recv(int fd, void *data, size_t size, int flags)',
+  getrandom: 'intptr_t getrandom(void *bytes, size_t size, uint32_t flags)',
+} as const;
+
+type Name = keyof typeof prototypes;
+
+let self: ReturnType<typeof koffi.load> | undefined;
+const known: Partial<Record<Name, Func>> = {};
+
+/** A function of the C library; few calls need more than two or three of them. */
+function libc(name: Name): Func {
+  return (known[name] ??= load(prototypes[name]));
 }
 
-let loaded: Libc | undefined;
-
-function libc(): Libc {
-  if (loaded) return loaded;
-  // The program itself: its symbols include the C library it was linked to, glibc or not.
-  const self = koffi.load(null);
-  loaded = {
-    setns: self.func('int setns(int fd, int type)'),
-    flock: self.func('int flock(int fd, int operation)'),
-    dup: self.func('int dup(int fd)'),
-    close: self.func('int close(int fd)'),
-    setsockopt: self.func('int setsockopt(int fd, int level, int name, void *value, uint32_t size)'),
-    getsockopt: self.func('int getsockopt(int fd, int level, int name, void *value, void *size)'),
-    getsockname: self.func('int getsockname(int fd, void *address, void *size)'),
-    socket: self.func('int socket(int family, int type, int protocol)'),
-    sendto: self.func(
-      'intptr_t sendto(int fd, void *data, size_t size, int flags, void *address, uint32_t addressSize)',
-    ),
-    recv: self.func('intptr_t recv(int fd, void *data, size_t size, int flags)'),
-  };
-  return loaded;
+/** The program itself: its symbols include the libraries it was linked to, glibc or not. */
+function load(prototype: string): Func {
+  self ??= koffi.load(null);
+  return self.func(prototype);
 }
 
 /** A failed system call, like those of node:fs: `errno` is negative, `code` its name, `syscall` the call. */
@@ -57,7 +51,7 @@ const eagain = 11;
 
 /** Moves the calling thread into a network namespace. Throws EPERM without CAP_SYS_ADMIN, EINVAL when it is none. */
 export function setns(fd: number): void {
-  if (libc().setns(fd, cloneNewnet) !== 0) throw failed('setns');
+  if (libc('setns')(fd, cloneNewnet) !== 0) throw failed('setns');
 }
 
 const lockShared = 1;
@@ -74,7 +68,7 @@ export function flock(
 ): boolean {
   const operation = (exclusive ? lockExclusive : lockShared) | (wait ? 0 : lockNoWait);
   for (;;) {
-    if (libc().flock(fd, operation) === 0) return true;
+    if (libc('flock')(fd, operation) === 0) return true;
     const errno = koffi.errno();
     if (errno === eagain && !wait) return false;
     if (errno !== eintr) throw failed('flock', errno);
@@ -97,7 +91,7 @@ export function setSocketOption(
 ): void {
   const bytes = Buffer.alloc(4);
   bytes.writeInt32LE(value);
-  if (libc().setsockopt(fd, option.level, option.name, bytes, 4) !== 0) throw failed('setsockopt');
+  if (libc('setsockopt')(fd, option.level, option.name, bytes, 4) !== 0) throw failed('setsockopt');
 }
 
 /** Makes a socket's buffer larger, past the system's limit. `false` without the privilege. */
@@ -114,7 +108,7 @@ export function forceBuffer(fd: number, which: 'send' | 'receive', size: number)
 export function droppedMessages(fd: number): number {
   const info = Buffer.alloc(memoryInfoSize);
   const size = Buffer.from([memoryInfoSize, 0, 0, 0]);
-  if (libc().getsockopt(fd, solSocket, soMeminfo, info, size) !== 0) return 0;
+  if (libc('getsockopt')(fd, solSocket, soMeminfo, info, size) !== 0) return 0;
   return size.readUInt32LE() < memoryInfoSize ? 0 : info.readUInt32LE(memoryInfoDrops);
 }
 
@@ -124,15 +118,15 @@ const addressSize = 12;
 function netlinkPort(fd: number): number | undefined {
   const address = Buffer.alloc(addressSize);
   const size = Buffer.from([addressSize, 0, 0, 0]);
-  if (libc().getsockname(fd, address, size) !== 0 || address.readUInt16LE() !== afNetlink) return undefined;
+  if (libc('getsockname')(fd, address, size) !== 0 || address.readUInt16LE() !== afNetlink) return undefined;
   return address.readUInt32LE(4);
 }
 
 /** The lowest free descriptor: what the next open file or socket of this process gets. */
 export function nextFd(): number {
-  const fd = libc().dup(0);
+  const fd = libc('dup')(0);
   if (fd < 0) throw failed('dup');
-  libc().close(fd);
+  libc('close')(fd);
   return fd;
 }
 
@@ -167,7 +161,7 @@ export function openRawSocket({
   readonly family: 4 | 6;
   readonly protocol: number;
 }): number {
-  const fd = libc().socket(family === 4 ? afInet : afInet6, sockRaw | sockNonblock | sockCloexec, protocol);
+  const fd = libc('socket')(family === 4 ? afInet : afInet6, sockRaw | sockNonblock | sockCloexec, protocol);
   if (fd < 0) throw failed('socket');
   return fd;
 }
@@ -179,14 +173,14 @@ export function sendPacket(fd: number, packet: Uint8Array, to: Uint8Array): void
   const address = Buffer.alloc(family === afInet ? 16 : 28);
   address.writeUInt16LE(family, 0);
   address.set(to, family === afInet ? 4 : 8);
-  if (libc().sendto(fd, packet, packet.length, 0, address, address.length) < 0) throw failed('sendto');
+  if (libc('sendto')(fd, packet, packet.length, 0, address, address.length) < 0) throw failed('sendto');
 }
 
 /** The next packet that came in; undefined while there is none. What is longer than 64 KiB is cut. */
 export function receivePacket(fd: number): Buffer | undefined {
   const packet = Buffer.alloc(65_536);
   for (;;) {
-    const size = Number(libc().recv(fd, packet, packet.length, 0));
+    const size = libc('recv')(fd, packet, packet.length, 0);
     if (size >= 0) return packet.subarray(0, size);
     const errno = koffi.errno();
     if (errno === eagain) return undefined;
@@ -210,13 +204,13 @@ export function sendToUnixSocket(path: string, text: string): void {
   const address = Buffer.alloc(2 + name.length + (name[0] === 0 ? 0 : 1));
   address.writeUInt16LE(afUnix);
   address.set(name, 2);
-  const fd = libc().socket(afUnix, sockDgram | sockNonblock | sockCloexec, 0);
+  const fd = libc('socket')(afUnix, sockDgram | sockNonblock | sockCloexec, 0);
   if (fd < 0) throw failed('socket');
   try {
     const data = Buffer.from(text);
-    if (libc().sendto(fd, data, data.length, 0, address, address.length) < 0) throw failed('sendto');
+    if (libc('sendto')(fd, data, data.length, 0, address, address.length) < 0) throw failed('sendto');
   } finally {
-    libc().close(fd);
+    libc('close')(fd);
   }
 }
 
@@ -229,10 +223,45 @@ export function peerCredentials(fd: number): {
   // struct ucred: three numbers of 32 bits.
   const credentials = Buffer.alloc(12);
   const size = Buffer.from([12, 0, 0, 0]);
-  if (libc().getsockopt(fd, solSocket, soPeercred, credentials, size) !== 0) throw failed('getsockopt');
+  if (libc('getsockopt')(fd, solSocket, soPeercred, credentials, size) !== 0) throw failed('getsockopt');
   return {
     pid: credentials.readInt32LE(0),
     uid: credentials.readUInt32LE(4),
     gid: credentials.readUInt32LE(8),
   };
+}
+
+/** That many bytes nobody can guess. node:crypto has them too, but costs every call a millisecond of its start. */
+export function randomBytes(size: number): Buffer {
+  const bytes = Buffer.alloc(size);
+  // Up to 256 bytes come whole, and no signal is in the way (getrandom(2)).
+  for (let at = 0; at < size; at += 256) {
+    const part = bytes.subarray(at, at + 256);
+    if (libc('getrandom')(part, part.length, 0) !== part.length) throw failed('getrandom');
+  }
+  return bytes;
+}
+
+const sha512Size = 64;
+let digest: ((bytes: Buffer) => Buffer) | undefined;
+
+/** SHA-512 of a text's UTF-8, by the library that Node has for it; as `randomBytes`, without node:crypto. */
+export function sha512(text: string): Buffer {
+  digest ??= findDigest();
+  return digest(Buffer.from(text));
+}
+
+function findDigest(): (bytes: Buffer) => Buffer {
+  try {
+    const native = load('void *SHA512(const void *bytes, size_t size, void *digest)');
+    return (bytes) => {
+      const result = Buffer.alloc(sha512Size);
+      native(bytes, bytes.length, result);
+      return result;
+    };
+  } catch {
+    // A Node that keeps its symbols for itself; the one that weft is made of does not.
+    const {hash} = process.getBuiltinModule('node:crypto');
+    return (bytes) => hash('sha512', bytes, 'buffer');
+  }
 }

@@ -1,6 +1,7 @@
 import {closeSync, constants, openSync} from 'node:fs';
 import {setTimeout as sleep} from 'node:timers/promises';
 import {CniError, errorCodes} from '../cni/error.ts';
+import {monotonicMs} from '../clock.ts';
 import {flock} from '../netns/native.ts';
 import {isErrno, storeError} from './error.ts';
 
@@ -22,7 +23,7 @@ const queues = new Map<string, Promise<unknown>>();
  * another call of this very process may be the holder, and needs the thread to finish.
  */
 export async function withLock<T>({path, timeoutMs}: LockOptions, work: () => T | Promise<T>): Promise<T> {
-  const deadlineMs = performance.now() + timeoutMs;
+  const deadlineMs = monotonicMs() + timeoutMs;
   const before = queues.get(path) ?? Promise.resolve();
   const turn = before.then(() => runLocked(path, timeoutMs, deadlineMs, work));
   const settled = turn.catch(() => {});
@@ -67,10 +68,10 @@ function openLock(path: string): number {
 export async function acquireLock(
   fd: number,
   {path, timeoutMs}: LockOptions,
-  deadlineMs = performance.now() + timeoutMs,
+  deadlineMs = monotonicMs() + timeoutMs,
 ): Promise<void> {
   for (let pauseMs = firstPauseMs; !lockOrThrow(fd, path); pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
-    if (performance.now() >= deadlineMs) {
+    if (monotonicMs() >= deadlineMs) {
       throw new CniError(
         errorCodes.tryAgainLater,
         `cannot lock ${path}: another process has held it for ${timeoutMs / 1000} s`,

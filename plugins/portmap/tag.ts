@@ -1,7 +1,7 @@
-import {hash} from 'node:crypto';
 import {ownerKey} from '../../lib/cni/owner.ts';
 import type {Owner} from '../../lib/cni/owner.ts';
 import {cleanComment} from '../../lib/netlink/nft/userdata.ts';
+import {sha512} from '../../lib/netns/native.ts';
 
 /**
  * The comment of an attachment's elements: its key as everywhere, then the host's end of it, by which others see whether
@@ -42,5 +42,5 @@ export function countOf(tag: string): number | undefined {
 
 /** The key of an attachment among all that have mappings. */
 export function ownerHash(owner: Owner): Buffer {
-  return hash('sha512', ownerKey(owner), 'buffer').subarray(0, 8);
+  return sha512(ownerKey(owner)).subarray(0, 8);
 }

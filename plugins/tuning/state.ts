@@ -1,4 +1,3 @@
-import {randomUUID} from 'node:crypto';
 import {
   linkSync,
   readdirSync,
@@ -19,6 +18,7 @@ import {prepareShape, readShape} from '../../lib/cni/shape.ts';
 import type {Attachment, Json} from '../../lib/cni/types.ts';
 import {errnoOf, errnoText} from '../../lib/errno.ts';
 import {ensureDirectory} from '../../lib/files.ts';
+import {randomBytes} from '../../lib/netns/native.ts';
 import type {Attributes} from './attributes.ts';
 
 // What a link was like before: <dataDir>/<container>_<interface>.json, which the reference plugin reads and writes too.
@@ -82,7 +82,7 @@ export function writeState(dataDir: string, owner: Owner, attributes: Attributes
   const {file, directory, secondName} = placeOf(dataDir, owner);
   try {
     ensureDirectory(directory, 0o700);
-    const unfinished = join(directory, `.${randomUUID()}`);
+    const unfinished = join(directory, `.${randomBytes(16).toString('hex')}`);
     writeFileSync(unfinished, formatState(attributes), {mode: 0o600, flag: 'wx'});
     renameSync(unfinished, secondName);
     giveFirstName(secondName, unfinished);
