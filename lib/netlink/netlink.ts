@@ -17,8 +17,12 @@ export interface Netlink {
   dump<T>(request: Request, decode: (reply: Reply) => T | undefined): Promise<T[]>;
   /**
    * Messages that have to arrive as one datagram, in this order (nfnetlink transactions). At least one has to ask for an
-   * acknowledgement (Flag.ack); settled when all of those that do have theirs, or one that does not is refused.
+   * acknowledgement (Flag.ack); settled when all of those that do have theirs, or one that does not is refused, unless
+   * the messages are `independent` of one another.
    */
-  batch(requests: readonly Request[]): Promise<readonly Outcome[]>;
+  batch(
+    requests: readonly Request[],
+    options?: {readonly independent?: boolean},
+  ): Promise<readonly Outcome[]>;
   close(): void;
 }

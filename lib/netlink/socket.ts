@@ -104,7 +104,10 @@ export class NetlinkSocket implements Netlink {
     }
   }
 
-  batch(requests: readonly Request[]): Promise<readonly Outcome[]> {
+  batch(
+    requests: readonly Request[],
+    {independent = false}: {readonly independent?: boolean} = {},
+  ): Promise<readonly Outcome[]> {
     if (this.#closed) return Promise.reject(this.#closedError(requests[0]?.what ?? 'batch'));
     const datagram = new Datagram({port: this.#transport.port, sealed: true});
     const outcomes: {error: NetlinkError | undefined; replies: readonly Reply[]}[] = [];
@@ -130,7 +133,7 @@ export class NetlinkSocket implements Netlink {
           (error: NetlinkError) => {
             outcome.error = error;
             // A message that asked for no acknowledgement (BATCH_BEGIN) is refused: nothing else will be answered.
-            if (!acked || --open === 0) finish();
+            if (acked ? --open === 0 : !independent) finish();
           },
         );
       }

@@ -57,12 +57,22 @@ function bySeniority(peers: readonly Member[]): readonly Member[] {
   });
 }
 
-function claimsOf({underlay, macs}: Member): readonly (readonly ['underlay' | 'mac', string])[] {
-  const macsOf = [...new Set([macs[4], macs[6]])].filter((mac) => mac !== undefined);
-  return [
-    ...underlay.map((ip) => ['underlay', formatIp(ip)] as const),
-    ...macsOf.map((mac) => ['mac', mac] as const),
+type Claim = readonly [kind: 'underlay' | 'mac', value: string];
+
+// Members do not change, and there may be thousands that are judged at every change of one.
+const claims = new WeakMap<Member, readonly Claim[]>();
+
+function claimsOf(member: Member): readonly Claim[] {
+  let found = claims.get(member);
+  if (found) return found;
+  const {underlay, macs} = member;
+  const hardware = [...new Set([macs[4], macs[6]])].filter((mac) => mac !== undefined);
+  found = [
+    ...underlay.map((ip): Claim => ['underlay', formatIp(ip)]),
+    ...hardware.map((mac): Claim => ['mac', mac]),
   ];
+  claims.set(member, found);
+  return found;
 }
 
 function claimAll(member: Member, holders: Map<string, string>): void {
@@ -87,15 +97,13 @@ function findConflicts(
     if (holder !== undefined) found.push({kind, value, peer: peer.id, holder});
   }
   for (const subnet of peer.subnets) {
-    const value = formatCidr(subnet);
     const isInside = network.ranges.some(
       (range) => containsIp(range, subnet.ip) && subnet.prefix >= range.prefix,
     );
-    if (!isInside) found.push({kind: 'outside', value, peer: peer.id});
-    else {
-      const holder = subnets.find(subnet);
-      if (holder !== undefined) found.push({kind: 'subnet', value, peer: peer.id, holder});
-    }
+    const holder = isInside ? subnets.find(subnet) : undefined;
+    if (isInside && holder === undefined) continue;
+    const kind = isInside ? 'subnet' : 'outside';
+    found.push({kind, value: formatCidr(subnet), peer: peer.id, holder});
   }
   return found;
 }

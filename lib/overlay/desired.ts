@@ -1,44 +1,67 @@
 import {familyOf, formatIp, type Family} from '../ip/address.ts';
-import {hostCidr, networkOf, type Cidr} from '../ip/cidr.ts';
+import {formatCidr, hostCidr, networkOf} from '../ip/cidr.ts';
 import {settleClaims, type Conflict} from './claims.ts';
 import {deviceAlias, deviceName, overlayMtu, overlayProtocol, type DeviceSpec} from './device-spec.ts';
 import type {Member, OverlayNetwork} from './member.ts';
 import {planEndpoints} from './segment.ts';
-import type {
-  Carrier,
-  Desired,
-  LocalSettings,
-  PeerRoute,
-  PeerState,
-  TunnelEnd,
-  TunnelNeighbour,
-} from './state.ts';
-import {findWay, whyNoWay} from './way.ts';
+import type {Carrier, Desired, LocalSettings, PeerState} from './state.ts';
+import {planSubnets} from './subnets.ts';
 
-/** What follows from a membership: pure, and quick enough for thousands of peers at every change. */
-export function planDesired(
-  membership: {
-    readonly network: OverlayNetwork;
-    readonly self: Member;
-    readonly peers: readonly Member[];
-  },
-  local: LocalSettings,
-): Desired {
-  const {network, self} = membership;
-  const {peers, conflicts} = settleClaims(network, self, membership.peers);
-  const devices = planDevices(network, self, local);
-  const {states, conflicts: more} =
-    network.form === 'l2'
-      ? planEndpoints(self, peers, devices)
-      : planSubnets({network, self, peers}, devices, local);
-  return {
-    network,
-    protocol: local.protocol ?? overlayProtocol,
-    devices,
-    peers: states,
-    conflicts: [...conflicts, ...more],
-    sources: peers.flatMap(({underlay}) => underlay),
-  };
+/** What a network is made of at one moment. */
+export interface Membership {
+  readonly network: OverlayNetwork;
+  readonly self: Member;
+  readonly peers: readonly Member[];
+}
+
+/** What follows from a membership: pure. */
+export function planDesired(membership: Membership, local: LocalSettings): Desired {
+  return new OverlayPlanner().plan(membership, local);
+}
+
+/**
+ * As `planDesired`, for a network that is planned again and again: what follows from a member that is the same object as
+ * before, is the same object as well. So a change of one among thousands costs little here and in `planChange`.
+ */
+export class OverlayPlanner {
+  #key: readonly unknown[] = [];
+  #states = new WeakMap<Member, PeerState>();
+
+  plan(membership: Membership, local: LocalSettings): Desired {
+    const {network, self} = membership;
+    const {peers, conflicts} = settleClaims(network, self, membership.peers);
+    const devices = planDevices(network, self, local);
+    this.#forgetUnless([local.direct, local.pathMtu, keyOf(membership, devices)]);
+    const more: Conflict[] = [];
+    const report = (conflict: Conflict) => more.push(conflict);
+    const context = {network, self, peers, devices, local, known: this.#states, report};
+    const states = network.form === 'l2' ? planEndpoints(context) : planSubnets(context);
+    return {
+      network,
+      protocol: local.protocol ?? overlayProtocol,
+      devices,
+      peers: states,
+      conflicts: [...conflicts, ...more],
+      sources: peers.flatMap(({underlay}) => underlay),
+    };
+  }
+
+  #forgetUnless(key: readonly unknown[]): void {
+    if (key.every((part, i) => part === this.#key[i])) return;
+    this.#key = key;
+    this.#states = new WeakMap();
+  }
+}
+
+/** What every member's state follows from, beside the member. */
+function keyOf({network, self}: Membership, devices: readonly DeviceSpec[]): string {
+  return JSON.stringify([
+    network.form,
+    network.directRouting,
+    self.endpoints === undefined,
+    self.subnets.map(formatCidr),
+    devices.map(({name, mtu, local}) => [name, mtu, formatIp(local)]),
+  ]);
 }
 
 /** The families of underlay that get a device: that of each overlay range, where this host has it. */
@@ -89,58 +112,4 @@ function missingMac({id}: Member, family: Family): never {
 /** Over which underlay the packets of a family go: their own where there is one. */
 function carriedBy(family: Family, families: readonly Family[]): Family | undefined {
   return families.includes(family) ? family : families[0];
-}
-
-interface Membership {
-  readonly network: OverlayNetwork;
-  readonly self: Member;
-  readonly peers: readonly Member[];
-}
-
-function planSubnets(
-  {network, self, peers}: Membership,
-  devices: readonly DeviceSpec[],
-  local: LocalSettings,
-): {readonly states: readonly PeerState[]; readonly conflicts: readonly Conflict[]} {
-  const conflicts: Conflict[] = [];
-  const families = new Set(self.subnets.map(({ip}) => familyOf(ip)));
-  const states = peers.map((peer): PeerState => {
-    const neighbours: TunnelNeighbour[] = [];
-    const ends: TunnelEnd[] = [];
-    const routes: PeerRoute[] = [];
-    for (const dst of peer.subnets) {
-      // Without a subnet of that family there is nobody here to send from.
-      if (!families.has(familyOf(dst.ip))) continue;
-      const direct = network.directRouting ? findDirect(dst, peer, local) : undefined;
-      if (direct) {
-        routes.push(direct);
-        continue;
-      }
-      const device = findWay(peer, familyOf(dst.ip), devices);
-      if (!device) {
-        conflicts.push({kind: 'unreachable', value: whyNoWay(peer, devices), peer: peer.id});
-        continue;
-      }
-      const {name, mac, to} = device;
-      const gateway = networkOf(dst);
-      neighbours.push({device: name, ip: gateway, mac});
-      if (!ends.some((end) => end.device === name)) ends.push({device: name, mac, to});
-      routes.push({dst, gateway, via: {device: name}, mtu: mtuTo(peer, device.mtu, local)});
-    }
-    return {peer: peer.id, neighbours, ends, routes};
-  });
-  return {states, conflicts};
-}
-
-/** The route that a peer on the same segment needs, of the family of its underlay address. */
-function findDirect(dst: Cidr, {underlay}: Member, {direct}: LocalSettings): PeerRoute | undefined {
-  const gateway = underlay.find((ip) => familyOf(ip) === familyOf(dst.ip));
-  const ifindex = gateway && direct?.get(formatIp(gateway));
-  return gateway && ifindex !== undefined ? {dst, gateway, via: {ifindex}} : undefined;
-}
-
-/** What a packet to this peer may have; `undefined` where that is what the device says. */
-function mtuTo(peer: Member, deviceMtu: number, {pathMtu}: LocalSettings): number | undefined {
-  const least = Math.min(peer.mtu ?? Infinity, pathMtu?.get(peer.id) ?? Infinity);
-  return least < deviceMtu ? least : undefined;
 }
