@@ -8,6 +8,7 @@ import {cniRow} from './cni/module.ts';
 import {readConfig, type AgentConfig} from './config.ts';
 import {createMetrics} from './http/metrics.ts';
 import {startHttp, type HttpServer} from './http/server.ts';
+import {useCompilers} from './lifecycle/compilers.ts';
 import {findServiceManager} from './lifecycle/notify.ts';
 import {runService} from './lifecycle/run.ts';
 import {modules} from './modules.ts';
@@ -30,6 +31,7 @@ export function checkConfig(file: string): void {
 
 /** Runs the agent until it is told to end; gives the exit code. Throws for a configuration that cannot work. */
 export async function runAgent({configFile, env, release, openCalls}: AgentOptions): Promise<number> {
+  useCompilers();
   const config = readConfig(configFile);
   const file = resolve(configFile);
   // What a call or a module makes has the modes it asks for, and no path depends on where the agent was started.

@@ -21,7 +21,7 @@ export interface Image {
 
 /**
  * What V8 does for programs that run for long, and a process of 20 ms only pays for: see docs/performance.md. The agent
- * takes the compilers back (agent/main.ts).
+ * takes the compilers back (agent/lifecycle/compilers.ts).
  */
 const v8Flags = [
   // Hash tables stay as they are in the snapshot: whoever has the executable knows how its strings are hashed.

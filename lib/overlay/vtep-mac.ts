@@ -1,6 +1,6 @@
-import {createHash} from 'node:crypto';
-import {macFromBytes} from '../ip/mac.ts';
 import type {Family} from '../ip/address.ts';
+import {macFromBytes} from '../ip/mac.ts';
+import {sha512} from '../netns/native.ts';
 
 /**
  * The hardware address of a host's VTEP where nothing else names one: the same after a restart, a new device or a new
@@ -17,10 +17,7 @@ export function deriveVtepMac({
   /** Of the underlay. */
   readonly family: Family;
 }): string {
-  const bytes = createHash('sha256')
-    .update(JSON.stringify([vni, node, family]))
-    .digest()
-    .subarray(0, 6);
+  const bytes = sha512(JSON.stringify([vni, node, family])).subarray(0, 6);
   bytes[0] = (bytes[0]! & 0xfc) | 0x02;
   return macFromBytes(bytes);
 }

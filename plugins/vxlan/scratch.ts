@@ -1,4 +1,3 @@
-import {randomUUID} from 'node:crypto';
 import {
   linkSync,
   readdirSync,
@@ -18,6 +17,7 @@ import {findKey} from '../../lib/cni/shape.ts';
 import type {Attachment, Json, JsonObject} from '../../lib/cni/types.ts';
 import {errnoOf, errnoText} from '../../lib/errno.ts';
 import {ensureDirectory} from '../../lib/files.ts';
+import {randomBytes} from '../../lib/netns/native.ts';
 
 /*
  * The delegate's configuration of each attachment, for its DEL and CHECK: the subnet may be another one by then.
@@ -98,7 +98,7 @@ export function writeScratch(dataDir: string, owner: Owner, text: string): void 
     const before = statOf(own);
     const theirs = statOf(flannels);
     ensureDirectory(directory, 0o700);
-    const unfinished = join(directory, `.${randomUUID()}`);
+    const unfinished = join(directory, `.${randomBytes(16).toString('hex')}`);
     writeFileSync(unfinished, text, {mode: 0o600, flag: 'wx'});
     renameSync(unfinished, own);
     if (theirs && theirs.nlink > 1 && theirs.ino !== before?.ino) return;
