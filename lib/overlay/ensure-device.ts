@@ -14,6 +14,7 @@ import {
 import {isNoSysctl} from '../netns/sysctl.ts';
 import {formatDevicePlan, planDevice, vxlanData, type DevicePlan} from './device.ts';
 import {deviceAlias, type DeviceSpec} from './device-spec.ts';
+import {segmentGatewayMac} from './segment-bridge.ts';
 
 /** What became of a device. */
 export interface EnsuredDevice {
@@ -32,8 +33,7 @@ type DeviceHost = Pick<Host, 'rt' | 'sysctl'>;
  */
 export async function ensureDevice(host: DeviceHost, spec: DeviceSpec): Promise<EnsuredDevice> {
   const {rt} = host;
-  const bridge =
-    spec.bridge === undefined ? undefined : await ensureSegmentBridge(host, spec.bridge, spec.mtu);
+  const bridge = spec.bridge === undefined ? undefined : await ensureSegmentBridge(host, spec.bridge, spec);
   const link = await findLink(rt, {name: spec.name});
   const found = link && {link, addresses: await listAddresses(rt, {ifindex: link.ifindex})};
   const plan = planDevice(spec, found, {bridge: bridge?.ifindex});
@@ -92,13 +92,8 @@ async function remakeDevice(
 }
 
 async function changeDevice(host: DeviceHost, {ifindex, name}: Link, plan: DevicePlan): Promise<void> {
-  const {rt, sysctl} = host;
-  try {
-    // What comes through the tunnel is no router of ours.
-    sysctl.ensure(`net/ipv6/conf/${name}/accept_ra`, '0');
-  } catch (error) {
-    if (!isNoSysctl(error)) throw error;
-  }
+  const {rt} = host;
+  refuseAdvertisements(host, name);
   if (plan.changes.length > 0) await setLink(rt, {ifindex}, plan.change);
   for (const address of plan.addAddresses)
     await addAddress(rt, {...address, ifindex, noDad: familyOf(address.ip) === 6}).catch((error: unknown) => {
@@ -107,17 +102,30 @@ async function changeDevice(host: DeviceHost, {ifindex, name}: Link, plan: Devic
   for (const address of plan.removeAddresses) await removeAddress(rt, {...address, ifindex});
 }
 
+/** What comes through the tunnel is no router of ours. */
+function refuseAdvertisements({sysctl}: DeviceHost, name: string): void {
+  try {
+    sysctl.ensure(`net/ipv6/conf/${name}/accept_ra`, '0');
+  } catch (error) {
+    if (!isNoSysctl(error)) throw error;
+  }
+}
+
 /** The bridge of a segment; the CNI plugin may have made it, or will find it. */
-async function ensureSegmentBridge({rt}: DeviceHost, name: string, mtu: number): Promise<Link> {
+async function ensureSegmentBridge(host: DeviceHost, name: string, {vni, mtu}: DeviceSpec): Promise<Link> {
+  const {rt} = host;
+  const mac = segmentGatewayMac(vni);
   let found = await findLink(rt, {name});
   if (!found) {
-    await addLink(rt, {name, mtu, info: {kind: 'bridge'}, up: true}).catch((error: unknown) => {
+    await addLink(rt, {name, mtu, mac, info: {kind: 'bridge'}, up: true}).catch((error: unknown) => {
       if (!isExists(error)) throw error;
     });
     found = await getLink(rt, {name});
+    refuseAdvertisements(host, name);
   }
   if (found.info?.kind !== 'bridge') throw new Error(`${name} is no bridge; give "bridge" another name`);
-  if (!found.up) await setLink(rt, {ifindex: found.ifindex}, {up: true});
+  // Also one that the CNI plugin, or somebody else, made: all hosts have to agree on it.
+  if (!found.up || found.mac !== mac) await setLink(rt, {ifindex: found.ifindex}, {up: true, mac});
   return found;
 }
 

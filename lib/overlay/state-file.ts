@@ -26,6 +26,8 @@ export interface OverlayState {
   readonly mtu?: number | undefined;
   readonly form?: 'routed' | 'l2' | undefined;
   readonly vni?: number | undefined;
+  /** Of an `l2` network: the bridge of the containers. */
+  readonly bridge?: string | undefined;
 }
 
 const text = z.optional(z.string());
@@ -39,6 +41,7 @@ const shape = prepareShape(
     mtu: z.optional(z.int()),
     form: z.optional(z.enum(['routed', 'l2'])),
     vni: z.optional(z.int()),
+    bridge: text,
   }),
 );
 
