@@ -1,4 +1,4 @@
-import {hash} from 'node:crypto';
+import {sha512} from '../netns/native.ts';
 import {macFromBytes} from '../ip/mac.ts';
 
 /** The bridge of an `l2` network on every host, where nobody gives it another name; at most 13 bytes. */
@@ -11,7 +11,7 @@ export function segmentBridgeName(vni: number): string {
  * container finds it here whichever host answered. Locally administered, unicast.
  */
 export function segmentGatewayMac(vni: number): string {
-  const bytes = hash('sha256', JSON.stringify(['gateway', vni]), 'buffer').subarray(0, 6);
+  const bytes = sha512(JSON.stringify(['gateway', vni])).subarray(0, 6);
   bytes[0] = (bytes[0]! & 0xfc) | 0x02;
   return macFromBytes(bytes);
 }
