@@ -3,9 +3,10 @@ import {mkdir, readdir, readFile, rmdir, writeFile} from 'node:fs/promises';
 import path from 'node:path';
 import {setTimeout} from 'node:timers/promises';
 import type {ExecutionContext} from 'ava';
+import {startAgentOn} from './agent.ts';
 import {runCommand, type CommandOptions, type Output} from './command.ts';
 import {binOf, ensurePackages} from './debian.ts';
-import {pluginDir, repository} from './paths.ts';
+import {isWarm, pluginDir, repository} from './paths.ts';
 
 /**
  * A host made for one test: a process in network, mount and process-id namespaces of its own, in which /run,
@@ -106,11 +107,11 @@ async function takeTurn(t: ExecutionContext): Promise<void> {
  * it is shown. A file's tests have at most three hosts at once, so one test must not make more than that.
  * Root only.
  */
-export async function makeHost(t: ExecutionContext): Promise<TestHost> {
+export async function makeHost(t: ExecutionContext, options: HostOptions = {}): Promise<TestHost> {
   // Teardowns run last to first: the host is closed before another one gets its turn.
   await takeTurn(t);
   const lines: string[] = [];
-  const host = await startHost((line) => lines.push(line));
+  const host = await startHost((line) => lines.push(line), options);
   t.teardown(async () => {
     await host.close();
     if (!t.passed) for (const line of lines) t.log(line);
@@ -118,8 +119,18 @@ export async function makeHost(t: ExecutionContext): Promise<TestHost> {
   return host;
 }
 
+export interface HostOptions {
+  /** What is mounted on its /opt/cni/bin; the executables that are tested by default. */
+  readonly plugins?: string;
+  /** Whether a node agent serves its calls; where `npm test` runs a file for the second time it does by default. */
+  readonly agent?: boolean;
+}
+
 /** As `makeHost`, without a test around it: the caller closes it. */
-export async function startHost(log: (line: string) => void = () => {}): Promise<TestHost> {
+export async function startHost(
+  log: (line: string) => void = () => {},
+  {plugins = pluginDir, agent = isWarm}: HostOptions = {},
+): Promise<TestHost> {
   const tools = await ensurePackages('tools');
   const holder = spawn(
     'setpriv',
@@ -137,7 +148,7 @@ export async function startHost(log: (line: string) => void = () => {}): Promise
         LC_ALL: 'C',
         WEFT_TEST_HOSTNAME: 'weft-test',
         WEFT_TEST_REPOSITORY: repository,
-        WEFT_TEST_PLUGINS: pluginDir,
+        WEFT_TEST_PLUGINS: plugins,
         WEFT_TEST_TOOLS: tools,
       },
     },
@@ -217,6 +228,7 @@ export async function startHost(log: (line: string) => void = () => {}): Promise
     },
   };
   await host.run(['ip', 'link', 'set', 'lo', 'up'], {log: () => {}});
+  if (agent) await startAgentOn(host);
   return host;
 }
 

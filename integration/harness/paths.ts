@@ -8,3 +8,6 @@ export const pluginDir = process.env['WEFT_TEST_PLUGINS'] ?? path.join(repositor
 
 /** Where test-only downloads live; never committed, safe to delete. */
 export const cacheDir = path.join(repository, '.cache');
+
+/** Whether the executables that are tested are native clients, and each test host has an agent that serves them. */
+export const isWarm = process.env['WEFT_TEST_WARM'] === '1';
