@@ -28,11 +28,20 @@ async function rules(host: TestHost, variant = ''): Promise<string[]> {
   return stdout.split('\n').filter((line) => /^(-A|:CNI)/.test(line));
 }
 
-/** Pids of processes named like the tools of iptables that a call starts. */
+/** Makes the tools' plain names those of a variant, and returns the environment for that. */
+async function useVariant(host: TestHost, variant: string): Promise<{PATH: string}> {
+  await host.sh(`mkdir /run/tools; for tool in iptables ip6tables; do for verb in '' -save -restore; do
+    ln -s $(command -v $tool${variant}$verb) /run/tools/$tool$verb; done; done`);
+  return {PATH: `/run/tools:/usr/sbin:/usr/bin:/sbin:/bin`};
+}
+
+/** The tools of iptables that a call starts, by their names. */
 async function tools(host: TestHost, run: (under: readonly string[]) => Promise<unknown>): Promise<string[]> {
   await run(['strace', '-f', '-qq', '-e', 'trace=execve', '-e', 'status=successful', '-o', '/run/trace']);
   const started = (await host.read('/run/trace')).matchAll(/execve\("[^"]*\/([^"/]+)"/g);
-  return [...started].map(([, file = '']) => file).filter((file) => /^ip6?tables/.test(file));
+  const names = [...started].map(([, file = '']) => file).filter((file) => /^ip6?tables/.test(file));
+  // Each is the wrapper that finds the unpacked libraries, and then the tool itself.
+  return names.filter((name) => !/-(nft|legacy)/.test(name)).sort();
 }
 
 for (const [title, portmap] of [
@@ -73,31 +82,43 @@ for (const [title, portmap] of [
     t.deepEqual(ours, reference);
   });
 
-test('one iptables-restore for each family on a host that has the chains, and nothing to remove a container', async (t) => {
-  const host = await makeHost(t);
-  await attachMapped(host, 'one', [web], {portmap: {backend: 'iptables'}});
-  const two = await attachMapped(host, 'two', []);
-  const conf = portmapConf('ports', [{...web, hostPort: 8081}], {backend: 'iptables'});
-  // The wrapper that finds the unpacked libraries, then the tool itself.
-  const restores = await tools(host, (under) => callPlugin(host, {...two.call, conf, command: 'ADD', under}));
-  t.deepEqual(restores.filter((name) => !name.includes('-nft')).sort(), [
-    'ip6tables-restore',
-    'iptables-restore',
-  ]);
-  t.deepEqual(await tools(host, (under) => callPlugin(host, {...two.call, conf, command: 'DEL', under})), []);
-  t.deepEqual(
-    (await rules(host)).filter((line) => line.includes('8081')),
-    [],
-  );
-});
+for (const variant of ['-nft', '-legacy'])
+  test(`one iptables${variant}-restore for each family, also the first time, and nothing to remove a container`, async (t) => {
+    const host = await makeHost(t);
+    const env = await useVariant(host, variant);
+    const made = async (name: string, hostPort: number) => {
+      const {call} = await attachMapped(host, name, []);
+      const conf = portmapConf('ports', [{...web, hostPort}], {backend: 'iptables'});
+      const of = {...call, conf, options: {env}};
+      const count = (command: 'ADD' | 'DEL') =>
+        tools(host, (under) => callPlugin(host, {...of, command, under}));
+      return {add: () => count('ADD'), del: () => count('DEL')};
+    };
+    const one = await made('one', 8080);
+    t.deepEqual(await one.add(), ['ip6tables-restore', 'iptables-restore']);
+    const two = await made('two', 8081);
+    t.deepEqual(await two.add(), ['ip6tables-restore', 'iptables-restore']);
+    // Again: what is there is read and completed.
+    const again = ['ip6tables-restore', 'ip6tables-restore', 'ip6tables-save'];
+    t.deepEqual(await two.add(), [...again, ...again.map((name) => name.replace('ip6', 'ip'))]);
+    // What iptables-legacy has, only its tools show.
+    t.deepEqual(
+      await two.del(),
+      variant === '-nft' ? [] : ['ip6tables-restore', 'ip6tables-save', 'iptables-restore', 'iptables-save'],
+    );
+    const left = (await rules(host, variant)).filter((line) => /dport 80|dports/.test(line));
+    t.true(left.length > 0);
+    t.deepEqual(
+      left.filter((line) => line.includes('8081')),
+      [],
+    );
+  });
 
 for (const variant of ['-nft', '-legacy'])
   test(`the backend iptables${variant} forwards, repairs what was flushed, and is removed`, async (t) => {
     const host = await makeHost(t);
     const outside = await addOutside(host);
-    await host.sh(`mkdir /run/tools; for tool in iptables ip6tables; do for verb in '' -save -restore; do
-      ln -s $(command -v $tool${variant}$verb) /run/tools/$tool$verb; done; done`);
-    const options = {env: {PATH: `/run/tools:/usr/sbin:/usr/bin:/sbin:/bin`}};
+    const options = {env: await useVariant(host, variant)};
     const one = await attachMapped(host, 'one', []);
     await serve(host, 'one', 'one', 80);
     const conf = portmapConf('ports', [web], {backend: 'iptables'});

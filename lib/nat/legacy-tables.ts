@@ -19,7 +19,7 @@ export async function eachLegacyNatTable(
   plan: (saved: string) => readonly string[],
 ): Promise<void> {
   for (const family of families) {
-    if (!hasNatTable(family)) continue;
+    if (!hasLegacyTable(family, 'nat')) continue;
     const {tool} = names[family];
     // A host with this variant alone has it under the plain name. Without the tool nobody here made any rule.
     const variant = ['-legacy', ''].find((each) => findTool(`${tool}${each}-save`, options));
@@ -31,10 +31,10 @@ export async function eachLegacyNatTable(
   }
 }
 
-/** Whether iptables-legacy has a nat table in the namespace the process is in. */
-function hasNatTable(family: Family): boolean {
+/** Whether iptables-legacy has the table in the namespace the process is in. */
+export function hasLegacyTable(family: Family, table: 'filter' | 'nat'): boolean {
   try {
-    return readFileSync(names[family].list, 'utf8').split('\n').includes('nat');
+    return readFileSync(names[family].list, 'utf8').split('\n').includes(table);
   } catch {
     // The kernel has no iptables-legacy, or the process may not see it and could not change it.
     return false;

@@ -1,15 +1,11 @@
-import {readFileSync} from 'node:fs';
 import type {Family} from '../../lib/ip/address.ts';
 import {findTool} from '../../lib/nat/iptables-command.ts';
+import {hasLegacyTable} from '../../lib/nat/legacy-tables.ts';
+import {iptablesOf} from '../../lib/nat/iptables-rules.ts';
 import type {IptablesOptions} from '../../lib/nat/iptables-command.ts';
 import {changeFilter} from './restore.ts';
 
 // The filter table of iptables-legacy, which nfnetlink does not show.
-
-const names = {
-  4: {list: '/proc/net/ip_tables_names', tool: 'iptables'},
-  6: {list: '/proc/net/ip6_tables_names', tool: 'ip6tables'},
-} as const;
 
 /**
  * Lets `plan` look at what iptables-legacy-save prints, and carries out the commands it gives. Runs nothing where the
@@ -23,22 +19,12 @@ export async function changeLegacyFilter(
 ): Promise<Family[]> {
   const unreached: Family[] = [];
   for (const family of families) {
-    if (!hasLegacyFilter(family)) continue;
-    const {tool} = names[family];
+    if (!hasLegacyTable(family, 'filter')) continue;
+    const tool = iptablesOf(family);
     // A host with this variant alone has it under the plain name.
     const variant = ['-legacy', ''].find((each) => findTool(`${tool}${each}-save`, options));
     if (variant === undefined) unreached.push(family);
     else await changeFilter(`${tool}${variant}`, options, (saved) => plan(saved, family));
   }
   return unreached;
-}
-
-/** Whether iptables-legacy has a filter table in the namespace the process is in. */
-function hasLegacyFilter(family: Family): boolean {
-  try {
-    return readFileSync(names[family].list, 'utf8').split('\n').includes('filter');
-  } catch {
-    // The kernel has no iptables-legacy, or the process may not see it and could not change it.
-    return false;
-  }
 }

@@ -60,7 +60,7 @@ async function forwardPorts(call: Call, host: Host, {conf, forwards, localInterf
       checkIptables(options);
       await reservePorts(host, planForwarding(conf, forwards, undefined));
       for (const wanted of planIptablesForwardings(conf, forwards))
-        await ensureIptablesForwarding(wanted, options);
+        await ensureIptablesForwarding(host.nft, wanted, options);
     },
   });
 }

@@ -5,7 +5,10 @@ import type {Family} from '../../lib/ip/address.ts';
 import {findTool, runTool} from '../../lib/nat/iptables-command.ts';
 import type {IptablesOptions} from '../../lib/nat/iptables-command.ts';
 import {iptablesOf} from '../../lib/nat/iptables-rules.ts';
-import {eachLegacyNatTable} from '../../lib/nat/legacy-tables.ts';
+import {eachLegacyNatTable, hasLegacyTable} from '../../lib/nat/legacy-tables.ts';
+import {findChain} from '../../lib/netlink/nft/chain.ts';
+import {isMissingNftables} from '../../lib/netlink/nft/socket.ts';
+import type {NetfilterSocket} from '../../lib/netlink/nft/socket.ts';
 import {
   findMissing,
   formatNew,
@@ -14,7 +17,7 @@ import {
   parseContainers,
   planIptables,
 } from './iptables-rules.ts';
-import type {IptablesForwarding} from './iptables-rules.ts';
+import type {IptablesForwarding, IptablesPlan} from './iptables-rules.ts';
 import {families} from './mapping.ts';
 
 /** Throws where iptables is not installed at all, in the reference's words. */
@@ -28,10 +31,11 @@ export function checkIptables(options: IptablesOptions): void {
 }
 
 /**
- * Forwards ports in the reference's iptables chains: one iptables-restore. Only where the shared chains are not what they
- * should be, or the container has a chain already, what is there is read and completed.
+ * Forwards ports in the reference's iptables chains: one iptables-restore. Only where the shared chains are there and not
+ * what they should be, or the container has a chain already, what is there is read and completed.
  */
 export async function ensureIptablesForwarding(
+  nft: NetfilterSocket,
   wanted: IptablesForwarding,
   options: IptablesOptions,
 ): Promise<void> {
@@ -39,10 +43,31 @@ export async function ensureIptablesForwarding(
   const restore = (input: string) =>
     runTool(`${iptablesOf(wanted.family)}-restore`, ['--noflush', '--wait'], options, input);
   try {
-    await restore(formatNew(plan));
+    const isFirst = await isUnused(nft, wanted.family, plan);
+    await restore(isFirst ? formatRepair(plan, '') : formatNew(plan));
   } catch {
     // What it says differs between versions: look, instead of reading it. What is wrong with the rules fails again.
     await restore(formatRepair(plan, await saveNat(wanted.family, options)));
+  }
+}
+
+/**
+ * Whether no iptables of either variant can have the shared chains, as far as can be told without starting one. What
+ * iptables-legacy has is not seen, but whether it has anything.
+ */
+async function isUnused(
+  nft: NetfilterSocket,
+  family: Family,
+  {sharedChains}: IptablesPlan,
+): Promise<boolean> {
+  if (hasLegacyTable(family, 'nat')) return false;
+  const table = {family: family === 4 ? 'ip' : 'ip6', table: 'nat'} as const;
+  try {
+    const found = await Promise.all(sharedChains.map((chain) => findChain(nft, {...table, chain})));
+    return found.every((chain) => chain === undefined);
+  } catch (error) {
+    if (isMissingNftables(error)) return true;
+    throw error;
   }
 }
 
