@@ -54,7 +54,7 @@ export async function bundleEntry({entry, version}: {entry: string; version: str
     charset: 'ascii',
     legalComments: 'none',
     logLevel: 'warning',
-    plugins: [virtualModules(version), lazyAddons, lazyPino, lazyBuiltins],
+    plugins: [virtualModules(version), lazyAddons, lazyPackages, lazyBuiltins],
   });
   return outputFiles[0]!.text;
 }
@@ -109,18 +109,26 @@ const lazyAddons: esbuild.Plugin = {
   },
 };
 
+/** Packages that nearly no call needs, and what of each is used. */
+const seldom: Readonly<Record<string, readonly string[]>> = {pino: ['pino'], 'dbus-native': ['createClient']};
+
 /**
- * pino takes 2 ms of every start-up even out of the snapshot, and nearly no call logs: so it is evaluated when
- * lib/log.ts first asks for it.
+ * pino alone takes 2 ms of every start-up even out of the snapshot, and few calls log or find a bus: so these are evaluated
+ * when what is used of them is first asked for.
  */
-const lazyPino: esbuild.Plugin = {
-  name: 'lazy-pino',
+const lazyPackages: esbuild.Plugin = {
+  name: 'lazy-packages',
   setup(build) {
-    build.onResolve({filter: /^pino$/}, ({namespace}) =>
-      namespace === 'lazy' ? undefined : {path: 'pino', namespace: 'lazy'},
+    build.onResolve({filter: /^(pino|dbus-native)$/}, ({path, namespace}) =>
+      namespace === 'lazy' ? undefined : {path, namespace: 'lazy'},
     );
-    build.onLoad({filter: /^pino$/, namespace: 'lazy'}, () => ({
-      contents: `Object.defineProperty(exports, 'pino', {enumerable: true, get: () => require('pino')});`,
+    build.onLoad({filter: /./, namespace: 'lazy'}, ({path}) => ({
+      contents: (seldom[path] ?? [])
+        .map((name) => {
+          const get = `() => require(${JSON.stringify(path)}).${name}`;
+          return `Object.defineProperty(exports, ${JSON.stringify(name)}, {enumerable: true, get: ${get}});`;
+        })
+        .join('\n'),
       resolveDir: root,
     }));
   },

@@ -1,34 +1,24 @@
 import {connect} from 'node:net';
 import type {Socket} from 'node:net';
-import {formatCall, messageLength, messageTypes, parseMessage} from './dbus-message.ts';
-import type {Incoming, Method} from './dbus-message.ts';
+import {createClient} from 'dbus-native';
+import type {MessageBus} from 'dbus-native';
 
-/** An error that a method of the bus, or of a service on it, replied with. */
-export class DbusError extends Error {
-  override readonly name = 'DbusError';
-  /** "org.freedesktop.DBus.Error.ServiceUnknown" */
-  readonly errorName: string;
-
-  constructor(errorName: string, text: string) {
-    super(text === '' ? errorName : text);
-    this.errorName = errorName;
-  }
+/** A method, and where it is. */
+export interface Method {
+  readonly destination: string;
+  readonly path: string;
+  readonly interface: string;
+  readonly member: string;
 }
 
 const defaultAddress = 'unix:path=/var/run/dbus/system_bus_socket';
 const defaultTimeoutMs = 25_000;
-const mostHandshakeBytes = 16_384;
 
 const bus = {
   destination: 'org.freedesktop.DBus',
   path: '/org/freedesktop/DBus',
   interface: 'org.freedesktop.DBus',
 } as const;
-
-interface Pending {
-  readonly resolve: (value: Incoming['value']) => void;
-  readonly reject: (error: Error) => void;
-}
 
 export interface DbusOptions {
   /** Environment of the call: DBUS_SYSTEM_BUS_ADDRESS. */
@@ -40,35 +30,33 @@ export interface DbusOptions {
 /** A connection to the system bus, good for calls with strings. Close it. */
 export class SystemBus {
   readonly #socket: Socket;
-  readonly #pending = new Map<number, Pending>();
+  readonly #failed = Promise.withResolvers<never>();
   readonly #timer: NodeJS.Timeout;
-  #received: Buffer = Buffer.alloc(0);
-  #serial = 0;
-  #handshake: ((line: string) => void) | undefined;
-  #failure: Error | undefined;
+  #client: MessageBus | undefined;
 
   private constructor(path: string, timeoutMs: number) {
     this.#socket = connect(path);
-    this.#socket.on('data', (bytes) => this.#receive(bytes));
-    this.#socket.on('error', (cause) => this.#fail(new Error(`system bus at ${printable(path)}`, {cause})));
-    this.#socket.on('close', () => this.#fail(new Error('the system bus closed the connection')));
+    const fail = (cause: unknown) => this.#fail(new Error(`system bus at ${printable(path)}`, {cause}));
+    this.#socket.on('error', fail);
+    // The library is loaded for a bus that is there: on most hosts without one it would be for nothing.
+    this.#socket.on('connect', () => {
+      this.#client = createClient({stream: this.#socket, authMethods: ['EXTERNAL'], timeout: 0});
+      this.#client.connection.on('error', fail);
+    });
     this.#timer = setTimeout(
       () => this.#fail(new Error(`the system bus did not answer within ${timeoutMs} ms`)),
       timeoutMs,
     );
+    this.#failed.promise.catch(() => {});
   }
 
-  /** Connects and says who we are (SASL EXTERNAL, then Hello). */
+  /** Connects; the bus learns who we are together with the first call. */
   static async open({env, timeoutMs = defaultTimeoutMs}: DbusOptions): Promise<SystemBus> {
     const connection = new SystemBus(findSocket(env['DBUS_SYSTEM_BUS_ADDRESS'] || defaultAddress), timeoutMs);
-    try {
-      await connection.#authenticate();
-      await connection.call({...bus, member: 'Hello'});
-      return connection;
-    } catch (error) {
-      connection.close();
-      throw error;
-    }
+    const {promise, resolve} = Promise.withResolvers<void>();
+    connection.#socket.once('connect', resolve);
+    await Promise.race([promise, connection.#failed.promise]);
+    return connection;
   }
 
   /** Whether some process owns the name now; does not start one. */
@@ -76,81 +64,26 @@ export class SystemBus {
     return (await this.call({...bus, member: 'NameHasOwner'}, [name])) === true;
   }
 
-  /** The first value of the reply. Throws DbusError for an error reply. */
-  call(method: Method, args: readonly string[] = []): Promise<Incoming['value']> {
-    if (this.#failure) return Promise.reject(this.#failure);
-    const {promise, resolve, reject} = Promise.withResolvers<Incoming['value']>();
-    const serial = ++this.#serial;
-    this.#pending.set(serial, {resolve, reject});
-    this.#socket.write(formatCall(method, args, serial));
-    return promise;
+  /** The reply's value. Throws the library's DBusError for an error reply, whose message begins with what the service says. */
+  async call(method: Method, args: readonly string[] = []): Promise<unknown> {
+    const message = {...method, signature: 's'.repeat(args.length), body: [...args]};
+    // To a socket that is closed the library would write a line on stderr.
+    const reply = this.#socket.destroyed ? new Promise<never>(() => {}) : this.#client?.invoke(message);
+    return Promise.race([this.#failed.promise, reply]);
   }
 
   close(): void {
-    clearTimeout(this.#timer);
-    this.#socket.destroy();
+    this.#fail(new Error('the connection to the system bus was closed'));
   }
 
   [Symbol.dispose](): void {
     this.close();
   }
 
-  async #authenticate(): Promise<void> {
-    const {promise, resolve, reject} = Promise.withResolvers<string>();
-    this.#handshake = resolve;
-    this.#pending.set(0, {resolve: () => {}, reject});
-    const uid = Buffer.from(String(process.geteuid?.() ?? 0)).toString('hex');
-    this.#socket.write(`\0AUTH EXTERNAL ${uid}\r\n`);
-    const line = await promise;
-    this.#pending.delete(0);
-    if (!line.startsWith('OK ')) throw new Error(`the system bus does not let this user in: ${line}`);
-    this.#socket.write('BEGIN\r\n');
-  }
-
-  #receive(bytes: Buffer): void {
-    this.#received = Buffer.concat([this.#received, bytes]);
-    try {
-      if (this.#handshake) this.#readLine(this.#handshake);
-      else this.#readMessages();
-    } catch (error) {
-      this.#fail(error as Error);
-    }
-  }
-
-  #readLine(found: (line: string) => void): void {
-    const end = this.#received.indexOf('\r\n');
-    if (end < 0 && this.#received.length > mostHandshakeBytes)
-      throw new Error('the system bus speaks another protocol');
-    if (end < 0) return;
-    const line = this.#received.toString('latin1', 0, end);
-    this.#received = this.#received.subarray(end + 2);
-    this.#handshake = undefined;
-    found(line);
-  }
-
-  #readMessages(): void {
-    for (;;) {
-      const length = messageLength(this.#received);
-      if (length === undefined || this.#received.length < length) return;
-      const message = parseMessage(this.#received.subarray(0, length));
-      this.#received = this.#received.subarray(length);
-      this.#settle(message);
-    }
-  }
-
-  #settle({type, replySerial, errorName, value}: Incoming): void {
-    const pending = replySerial === undefined ? undefined : this.#pending.get(replySerial);
-    if (!pending || replySerial === undefined) return;
-    this.#pending.delete(replySerial);
-    if (type === messageTypes.reply) pending.resolve(value);
-    else pending.reject(new DbusError(errorName ?? 'unknown', typeof value === 'string' ? value : ''));
-  }
-
   #fail(error: Error): void {
-    this.#failure ??= error;
-    for (const {reject} of this.#pending.values()) reject(this.#failure);
-    this.#pending.clear();
-    this.close();
+    clearTimeout(this.#timer);
+    this.#failed.reject(error);
+    this.#socket.destroy();
   }
 }
 

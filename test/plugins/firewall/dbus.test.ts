@@ -6,6 +6,8 @@ import test from 'ava';
 import type {ExecutionContext} from 'ava';
 import {SystemBus} from '../../../plugins/firewall/dbus.ts';
 
+const hangUp = '';
+
 /** A bus that says what it is told to, in the order it is asked; gives the environment to reach it. */
 async function serve(
   t: ExecutionContext,
@@ -17,7 +19,8 @@ async function serve(
     const left = [...says];
     socket.on('data', () => {
       const next = left.shift();
-      if (next !== undefined) socket.write(next);
+      if (next === hangUp) socket.destroy();
+      else if (next !== undefined) socket.write(next);
     });
     socket.on('error', () => {});
   });
@@ -41,17 +44,23 @@ test('an address without a unix socket is an error that names the variable', asy
   });
 });
 
-test('a bus that refuses, that speaks something else, or that does not answer is an error', async (t) => {
-  await t.throwsAsync(SystemBus.open(await serve(t, ['REJECTED EXTERNAL\r\n'])), {
-    message: /does not let this user in: REJECTED/,
-  });
-  await t.throwsAsync(SystemBus.open(await serve(t, ['x'.repeat(20_000)])), {
-    message: /speaks another protocol/,
-  });
-  await t.throwsAsync(SystemBus.open(await serve(t, ['OK 1\r\n', 'HTTP/1.1 400 Bad Request'])), {
-    message: /no D-Bus message/,
-  });
-  await t.throwsAsync(SystemBus.open({...(await serve(t, [])), timeoutMs: 50}), {
-    message: /did not answer within 50 ms/,
-  });
+test('a bus that refuses, that speaks something else, that hangs up or does not answer is an error', async (t) => {
+  const ask = async (says: readonly (string | Buffer)[], timeoutMs = 20_000) => {
+    using bus = await SystemBus.open({...(await serve(t, says)), timeoutMs});
+    return await bus.hasOwner('org.example');
+  };
+  const causeOf = async (promise: Promise<unknown>) => {
+    const error = await t.throwsAsync(promise, {message: /^system bus at .*socket$/});
+    return error?.cause instanceof Error ? error.cause.message : '';
+  };
+  t.regex(await causeOf(ask(['REJECTED EXTERNAL\r\n'])), /authentication.*REJECTED EXTERNAL/);
+  await causeOf(ask(['OK 1\r\n', 'HTTP/1.1 400 Bad Request, and more of it\r\n']));
+  await t.throwsAsync(ask(['OK 1\r\n', hangUp]), {message: /^Connection closed before a reply/});
+  await t.throwsAsync(ask([], 50), {message: /did not answer within 50 ms/});
+});
+
+test('a call after the end is an error, and no line on stderr', async (t) => {
+  const bus = await SystemBus.open(await serve(t, []));
+  bus.close();
+  await t.throwsAsync(bus.hasOwner('org.example'), {message: /was closed/});
 });
