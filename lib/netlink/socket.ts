@@ -57,6 +57,10 @@ export class NetlinkSocket implements Netlink {
     });
   }
 
+  get port(): number {
+    return this.#transport.port;
+  }
+
   get closed(): boolean {
     return this.#closed;
   }
