@@ -1,6 +1,6 @@
 import {containsIp} from '../ip/cidr.ts';
 import {familyOf} from '../ip/address.ts';
-import {listNeighbours} from '../netlink/route/neighbour.ts';
+import {listNeighbours, neighbourFlag} from '../netlink/route/neighbour.ts';
 import {listRoutes} from '../netlink/route/route.ts';
 import {findLink} from '../netlink/route/link.ts';
 import type {RouteSocket} from '../netlink/route/socket.ts';
@@ -26,7 +26,10 @@ export async function observeOverlay(
   return {
     devices,
     neighbours: neighbours.flat().filter((entry) => isPermanent(entry)),
-    ends: ends.flat().filter((entry) => isPermanent(entry)),
+    // Of the device itself: the table of a bridge that it is a port of has entries for it, too.
+    ends: ends
+      .flat()
+      .filter((entry) => isPermanent(entry) && ((entry.flags ?? 0) & neighbourFlag.self) !== 0),
     routes: routes
       .flat()
       .filter(
