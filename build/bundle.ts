@@ -141,7 +141,7 @@ const lazyPackages: esbuild.Plugin = {
 const lazyBuiltins: esbuild.Plugin = {
   name: 'lazy-builtins',
   setup(build) {
-    build.onResolve({filter: /^node:(child_process|net)$/}, ({path}) => ({path, namespace: 'builtin'}));
+    build.onResolve({filter: /^node:(child_process|dgram|net)$/}, ({path}) => ({path, namespace: 'builtin'}));
     build.onLoad({filter: /./, namespace: 'builtin'}, ({path}) => ({
       contents: Object.keys(process.getBuiltinModule(path) as object)
         .map((key) => `lazy(${JSON.stringify(key)});`)

@@ -51,7 +51,8 @@ export async function listenDns(options: ListenOptions): Promise<Listener> {
 }
 
 async function listenUdp({address, port, handler}: ListenOptions): Promise<UdpSocket> {
-  const socket = createSocket({type: address.includes(':') ? 'udp6' : 'udp4'});
+  // With reusePort a newer agent listens before this one ends, and no question is lost between them.
+  const socket = createSocket({type: address.includes(':') ? 'udp6' : 'udp4', reusePort: true});
   socket.on('message', (message, {address: ip, port: from}) => {
     const reply = handler(message, {ip, transport: 'udp'});
     if (reply instanceof Promise)
@@ -111,7 +112,7 @@ async function listenTcp({
     serve(socket, {ip, handler, idleMs});
   });
   server.maxConnections = maxConnections;
-  server.listen({host: address, port});
+  server.listen({host: address, port, reusePort: true});
   await once(server, 'listening');
   server.on('error', () => {});
   return {

@@ -15,6 +15,7 @@ import {meta} from './expr/meta.ts';
 import {nat} from './expr/nat.ts';
 import {payload} from './expr/payload.ts';
 import {range} from './expr/range.ts';
+import {redir} from './expr/redir.ts';
 
 /** Attributes of every expression, by the name the kernel knows it by. */
 const tables = {
@@ -31,6 +32,7 @@ const tables = {
   nat,
   payload,
   range,
+  redir,
 } as const;
 
 type Tables = typeof tables;

@@ -24,6 +24,9 @@ type Field = 'saddr' | 'daddr';
 const offsets = {4: {saddr: 12, daddr: 16}, 6: {saddr: 8, daddr: 24}} as const;
 const words = {4: 'ip', 6: 'ip6'} as const;
 
+/** linux/netfilter/nf_nat.h, NF_NAT_RANGE_PROTO_SPECIFIED: the port counts. */
+const rangeSpecified = 2;
+
 /** `ip daddr 10.1.0.0/16`; the subnet's host bits do not matter. */
 export function matchAddress(field: Field, cidr: Cidr): Statement {
   return compareSubnet(field, '==', cidr);
@@ -132,6 +135,18 @@ export function matchSourceMac(mac: string): Statement {
 
 export function masquerade(): Statement {
   return {text: 'masquerade', expressions: [{name: 'masq', data: {}}]};
+}
+
+/** `redirect to :53`: the packet is for this host, at that port. Behind a match of the protocol. */
+export function redirectTo(port: number): Statement {
+  const value = new Uint8Array([port >> 8, port & 0xff]);
+  return {
+    text: `redirect to :${port}`,
+    expressions: [
+      {name: 'immediate', data: {dreg: register, data: {value}}},
+      {name: 'redir', data: {portMin: register, flags: rangeSpecified}},
+    ],
+  };
 }
 
 export function verdict(verdict: Verdict): Statement {
