@@ -7,6 +7,7 @@ import {findIntended} from '../lib/cni/typo.ts';
 import {cniShape} from './cni/conf.ts';
 import {absolutePath} from './fields.ts';
 import {httpShape} from './http/conf.ts';
+import {overlayShape} from './overlay/conf.ts';
 
 export const defaultConfigFile = '/etc/weft/agent.json';
 
@@ -20,7 +21,7 @@ const agentShape = prepareShape(
     runDir: z._default(absolutePath, '/run/weft'),
     http: z._default(httpShape, {}),
     cni: z._default(cniShape, {enabled: true, maxCalls: 1024}),
-    overlay: z.optional(z.unknown()),
+    overlay: z.optional(overlayShape),
     repair: z.optional(z.unknown()),
   }),
 );

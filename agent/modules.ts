@@ -1,5 +1,7 @@
 import type {AgentConfig} from './config.ts';
 import type {AgentContext, AgentModule} from './module.ts';
+import {createOverlayModule} from './overlay/module.ts';
+import {namesRow} from './names/module.ts';
 
 /** A module of the agent: the section it is made for, and how. */
 export interface ModuleRow {
@@ -11,4 +13,4 @@ export interface ModuleRow {
 }
 
 /** Those that need nothing but the context, in the order in which they start. */
-export const modules: readonly ModuleRow[] = [];
+export const modules: readonly ModuleRow[] = [namesRow];

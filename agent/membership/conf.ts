@@ -34,6 +34,8 @@ const kindNames = Object.keys(kinds) as [KindName, ...KindName[]];
 /** The section `membership` of a network, read: what it is, and how to make it. */
 export interface MembershipConf {
   readonly type: KindName;
+  /** The keys as they were written: two that are equal make the same membership. */
+  readonly given: Readonly<Record<string, unknown>>;
   create(context: MembershipContext): Membership;
 }
 
@@ -57,7 +59,7 @@ export const membershipShape = z.pipe(
     }
     const {issues, create} = kind.parse(given);
     if (issues !== undefined) ctx.issues.push(...(issues as typeof ctx.issues));
-    return create === undefined ? z.NEVER : {type, create};
+    return create === undefined ? z.NEVER : {type, given, create};
   }),
 );
 

@@ -45,7 +45,7 @@ function probe(address: string, port: number, intervalMs: number): void {
   let tcpClosed: string | undefined;
   let longestStallMs = 0;
   let lastAnswer = performance.now();
-  let rest = Buffer.alloc(0);
+  let rest: Buffer = Buffer.alloc(0);
   const tcp = net.connect({host: address, port});
   tcp.setNoDelay(true);
   tcp.on('data', (chunk: Buffer) => {

@@ -1,0 +1,78 @@
+import type {output} from 'zod/v4/core';
+import * as z from 'zod/mini';
+import {cidrField, ipField} from '../../lib/cni/fields.ts';
+import {absolutePath} from '../fields.ts';
+import {membershipShape} from '../membership/conf.ts';
+
+const ms = (fallback: number) => z._default(z.int().check(z.minimum(1)), fallback);
+
+const pattern = z.string().check(
+  z.refine((text) => {
+    try {
+      return RegExp(`^(?:${text})$`, 'u') instanceof RegExp;
+    } catch {
+      return false;
+    }
+  }, 'expected a regular expression'),
+);
+
+/** Which interface carries the tunnel; the first key that is there decides, without any it is the default route's. */
+const underlayShape = z.object({
+  /** An address of this host, or a range that one of them is in. */
+  address: z.optional(cidrField),
+  interface: z.optional(z.string()),
+  interfacePattern: z.optional(pattern),
+  canReach: z.optional(ipField),
+  /** Which addresses peers are told, where the host is reached by others than its interface has (NAT). */
+  publicAddresses: z._default(z.array(ipField), []),
+});
+
+const networkShape = z.object({
+  /** The name that the plugin's configuration knows it by. */
+  name: z
+    .string()
+    .check(
+      z.refine(
+        (name) => /^[\w][\w.-]{0,62}$/.test(name),
+        'expected a name: letters, digits, ".", "-" and "_", at most 63',
+      ),
+    ),
+  form: z._default(z.enum(['routed', 'l2']), 'routed'),
+  membership: membershipShape,
+  underlay: z._default(underlayShape, {publicAddresses: []}),
+  /** MTU of the containers' interfaces; without it the underlay's, less what the tunnel adds. */
+  mtu: z.optional(z.int().check(z.minimum(576), z.maximum(65_535))),
+  subnetFile: z._default(absolutePath, '/run/flannel/subnet.env'),
+  masquerade: z._default(z.boolean(), true),
+  /** The bridge of an `l2` network; `cni-<VNI>` if not given. */
+  bridge: z.optional(z.string().check(z.minLength(1), z.maxLength(15))),
+  /** Destinations outside the overlay that containers reach under their own address. */
+  exemptDestinations: z._default(z.array(cidrField), []),
+  /** Whether VXLAN packets are taken from members only, and the tunnel's own packets are not tracked. */
+  filter: z._default(z.boolean(), true),
+});
+
+/** The section `overlay` of the agent's configuration. */
+export const overlayShape = z.object({
+  /** What the other hosts know this one by; its host name if not given. */
+  node: z.optional(z.string().check(z.minLength(1))),
+  networks: z._default(z.array(networkShape), []),
+  /** All is compared with the kernel at least this often, give or take a fifth. */
+  resyncMs: ms(60_000),
+  /** How long the loop waits for more changes after one, */
+  debounceMs: ms(10),
+  /** and how long at most. */
+  maxDelayMs: ms(100),
+  /** How long a membership that has lost many peers at once is not believed. */
+  massDeleteGraceMs: ms(60_000),
+  /** The first and the longest pause before a peer that failed is tried again. */
+  backoffMs: ms(100),
+  backoffMaxMs: ms(30_000),
+  /** How long an agent that has just started leaves standing what the one before it said to the plugin. */
+  startGraceMs: ms(10_000),
+  /** Whether the kernel is listened to; without it, only the clock finds what others changed. */
+  monitor: z._default(z.boolean(), true),
+});
+
+export type OverlayConf = Readonly<output<typeof overlayShape>>;
+export type OverlayNetworkConf = Readonly<output<typeof networkShape>>;

@@ -1,0 +1,150 @@
+import type {Host} from '../../lib/host.ts';
+import {describeFailure} from '../../lib/cni/failure.ts';
+import {removeLink} from '../../lib/netlink/route/link.ts';
+import {applyOperations} from '../../lib/overlay/apply.ts';
+import {ensureDevice, listOverlayDevices} from '../../lib/overlay/ensure-device.ts';
+import {observeOverlay} from '../../lib/overlay/observe.ts';
+import type {Operation} from '../../lib/overlay/operation.ts';
+import {assumeActual, planOverlay, type Plan} from '../../lib/overlay/plan.ts';
+import type {Desired} from '../../lib/overlay/state.ts';
+import type {Backoff} from './backoff.ts';
+import {findDelta} from './delta.ts';
+
+/** What a pass did to the kernel, and what it could not. */
+export interface Synced {
+  /** A `delta` took what the last pass left for granted. */
+  readonly kind: 'full' | 'delta';
+  readonly devices: ReadonlyMap<string, number>;
+  /** What was done to devices, in words. */
+  readonly deviceChanges: readonly string[];
+  readonly operations: readonly Operation[];
+  /** Operations that are put off, because they failed a moment ago. */
+  readonly waiting: number;
+  readonly failed: readonly {
+    readonly peer: string | undefined;
+    readonly operation: Operation;
+    readonly error: string;
+  }[];
+  readonly obstacles: Plan['obstacles'];
+  /** Why a device could not be made what it shall be. */
+  readonly deviceErrors: readonly string[];
+}
+
+type DatapathHost = Pick<Host, 'rt' | 'sysctl'>;
+
+// A device that vanishes while it is worked on is made again at once, but not for ever.
+const attempts = 3;
+
+/** The kernel's side of one network: brings it from what it is to what is desired. */
+export class Datapath {
+  readonly #host: () => DatapathHost;
+  readonly #backoff: Backoff;
+  /** What the kernel has, unless somebody changed it: only after a pass without any failure. */
+  #applied: {readonly desired: Desired; readonly devices: ReadonlyMap<string, number>} | undefined;
+
+  constructor(host: () => DatapathHost, backoff: Backoff) {
+    this.#host = host;
+    this.#backoff = backoff;
+  }
+
+  /** What the kernel was told last and took wholly. */
+  get applied(): Desired | undefined {
+    return this.#applied?.desired;
+  }
+
+  /** Does what follows from a change of peers without asking the kernel; `undefined` when it has to be asked. */
+  async syncDelta(desired: Desired): Promise<Synced | undefined> {
+    if (!this.#applied) return undefined;
+    const {desired: before, devices} = this.#applied;
+    const delta = findDelta(before, desired);
+    if (!delta) return undefined;
+    const actual = assumeActual({...before, peers: delta.before}, {devices});
+    const {operations, obstacles} = planOverlay({...desired, peers: delta.after}, actual);
+    const result = await this.#apply(operations);
+    if (result.deviceGone) return undefined;
+    return this.#settle(desired, {
+      kind: 'delta',
+      devices,
+      deviceChanges: [],
+      deviceErrors: [],
+      obstacles,
+      ...result,
+    });
+  }
+
+  /** Compares everything with the kernel and sets right what differs. */
+  async syncAll(desired: Desired): Promise<Synced> {
+    const deviceChanges: string[] = [];
+    for (let attempt = 1; ; attempt++) {
+      this.#applied = undefined;
+      const deviceErrors = await this.#syncDevices(desired, deviceChanges);
+      const actual = await observeOverlay(this.#host().rt, desired);
+      const {operations, obstacles} = planOverlay(desired, actual);
+      const result = await this.#apply(operations);
+      if (result.deviceGone && attempt < attempts) continue;
+      const {devices} = actual;
+      return this.#settle(desired, {
+        kind: 'full',
+        devices,
+        deviceChanges,
+        deviceErrors,
+        obstacles,
+        ...result,
+      });
+    }
+  }
+
+  /** Asks the kernel what a full pass would do now. */
+  async compare(desired: Desired): Promise<readonly Operation[]> {
+    return planOverlay(desired, await observeOverlay(this.#host().rt, desired)).operations;
+  }
+
+  async #syncDevices({devices, network}: Desired, changes: string[]): Promise<string[]> {
+    const host = this.#host();
+    const errors: string[] = [];
+    const names = new Set(devices.map(({name}) => name));
+    for (const stale of await listOverlayDevices(host.rt, network.name)) {
+      if (names.has(stale.name)) continue;
+      await removeLink(host.rt, {ifindex: stale.ifindex});
+      changes.push(`${stale.name} removed: the network does not use it`);
+    }
+    for (const spec of devices) {
+      try {
+        const {outcome, what} = await ensureDevice(host, spec);
+        if (outcome !== 'kept') changes.push(`${spec.name} ${outcome}: ${what}`);
+      } catch (error) {
+        errors.push(describeFailure(error));
+      }
+    }
+    return errors;
+  }
+
+  async #apply(planned: readonly Operation[]) {
+    const now = performance.now();
+    const operations = planned.filter(({peer}) => !this.#backoff.isWaiting(peer ?? '', now));
+    const applied = await applyOperations(this.#host().rt, operations);
+    const failed = applied.failed.map(({operation, error}) => ({
+      peer: operation.peer,
+      operation,
+      error: error.message,
+    }));
+    // Without its device nothing of it can succeed: no fault of the peers.
+    const failedPeers = new Map(applied.deviceGone ? [] : failed.map(({peer, error}) => [peer ?? '', error]));
+    for (const [peer, error] of failedPeers) this.#backoff.fail(peer, error);
+    for (const {peer = ''} of operations) if (!failedPeers.has(peer)) this.#backoff.succeed(peer);
+    return {operations, failed, waiting: planned.length - operations.length, deviceGone: applied.deviceGone};
+  }
+
+  #settle(desired: Desired, {deviceGone, ...synced}: Synced & {readonly deviceGone: boolean}): Synced {
+    const isWhole =
+      !deviceGone &&
+      synced.failed.length + synced.waiting + synced.obstacles.length + synced.deviceErrors.length === 0;
+    this.#applied = isWhole ? {desired, devices: synced.devices} : undefined;
+    // What is as it should be without an operation has nothing to be tried again for.
+    if (synced.kind === 'full') {
+      const open = new Set(synced.failed.map(({peer}) => peer ?? ''));
+      if (synced.waiting === 0) this.#backoff.keep(open);
+    }
+    return synced;
+  }
+}

@@ -1,0 +1,130 @@
+import type {Desired} from '../../lib/overlay/state.ts';
+import {formatConflict} from '../../lib/overlay/claims.ts';
+import type {Logger} from '../../lib/log.ts';
+import type {MembershipState} from '../membership/membership.ts';
+import type {Synced} from './datapath.ts';
+import type {OverlayMetrics} from './metrics.ts';
+
+/** What a pass was. */
+export interface PassFacts {
+  /** On the clock of `performance.now`, as `newsAt`. */
+  readonly began: number;
+  /** When the change came that the pass applied. */
+  readonly newsAt: number | undefined;
+  readonly kind: 'full' | 'delta';
+}
+
+/** Says in figures and in the log how a network is. */
+export class Reporter {
+  readonly #network: string;
+  readonly #log: Logger;
+  readonly #metrics: OverlayMetrics;
+  #conflicts = '';
+  #reasons = 'none yet';
+  #heardAt = performance.now();
+
+  constructor(network: string, {log, metrics}: {readonly log: Logger; readonly metrics: OverlayMetrics}) {
+    this.#network = network;
+    this.#log = log;
+    this.#metrics = metrics;
+  }
+
+  membershipIs({kind, reason}: MembershipState): void {
+    const facts = {network: this.#network, state: kind, reason};
+    if (kind === 'ready') this.#log.info(facts, 'membership');
+    else this.#log.warn(facts, 'membership');
+    this.#metrics.conflict.set({network: this.#network}, kind === 'conflict' ? 1 : 0);
+  }
+
+  /** `isSame`: nothing new was desired, so what there was to do had been changed by others. */
+  synced(
+    synced: Synced,
+    {
+      isFirst,
+      isSame,
+      desired,
+    }: {readonly isFirst: boolean; readonly isSame: boolean; readonly desired: Desired},
+  ): void {
+    const {network} = {network: this.#network};
+    const metrics = this.#metrics;
+    const {operations, failed, deviceChanges, deviceErrors} = synced;
+    const failures = new Set(failed.map(({operation}) => operation));
+    for (const operation of operations) {
+      const {kind, action} = operation;
+      const result = failures.has(operation) ? 'failed' : 'done';
+      metrics.ops.inc({network, kind, op: action, result});
+      if (isFirst && action === 'remove') metrics.staleRemoved.inc({network, kind});
+      else if (isSame && !isFirst) metrics.driftRepaired.inc({network, kind});
+    }
+    for (const change of deviceChanges) {
+      metrics.ops.inc({network, kind: 'device', op: 'set', result: 'done'});
+      if (isSame && !isFirst) metrics.driftRepaired.inc({network, kind: 'device'});
+      this.#log.info({network, change}, 'device');
+    }
+    if (deviceErrors.length > 0)
+      metrics.ops.inc({network, kind: 'device', op: 'set', result: 'failed'}, deviceErrors.length);
+    if (operations.length > 0)
+      this.#log.info(
+        {network, operations: operations.length, failed: failed.length, pass: synced.kind},
+        'kernel changed',
+      );
+    for (const {operation, error} of failed.slice(0, 5))
+      this.#log.warn({network, peer: operation.peer, error}, 'refused');
+    this.#countPeers(synced, desired);
+    this.#tellConflicts(desired);
+  }
+
+  passed({began, newsAt, kind}: PassFacts): void {
+    const network = this.#network;
+    const now = performance.now();
+    this.#metrics.reconcileSeconds.observe({network}, (now - began) / 1000);
+    this.#metrics.passes.inc({network, kind});
+    if (newsAt !== undefined) this.#metrics.convergenceSeconds.observe({network}, (now - newsAt) / 1000);
+  }
+
+  readiness(
+    reasons: readonly string[],
+    {
+      mtu,
+      held,
+      state,
+    }: {readonly mtu: number | undefined; readonly held: number; readonly state: MembershipState},
+  ): void {
+    const network = this.#network;
+    this.#metrics.ready.set({network}, reasons.length === 0 ? 1 : 0);
+    this.#metrics.held.set({network}, held);
+    if (mtu !== undefined) this.#metrics.mtu.set({network}, mtu);
+    const now = performance.now();
+    if (state.kind === 'ready') this.#heardAt = now;
+    this.#metrics.age.set({network}, (now - this.#heardAt) / 1000);
+    const text = reasons.join('; ');
+    if (text === this.#reasons) return;
+    this.#reasons = text;
+    if (text === '') this.#log.info({network}, 'ready');
+    else this.#log.warn({network, reasons}, 'not ready');
+  }
+
+  revisionIs(revision: string): void {
+    const number = Number(revision);
+    if (Number.isSafeInteger(number)) this.#metrics.revision.set({network: this.#network}, number);
+  }
+
+  #countPeers({failed}: Synced, {peers, conflicts}: Desired): void {
+    const network = this.#network;
+    const failedPeers = new Set(failed.map(({peer}) => peer).filter((peer) => peer !== undefined)).size;
+    this.#metrics.peers.set({network, state: 'desired'}, peers.length);
+    this.#metrics.peers.set({network, state: 'failed'}, failedPeers);
+    this.#metrics.peers.set({network, state: 'programmed'}, peers.length - failedPeers);
+    const kinds = ['mac', 'underlay', 'subnet', 'outside', 'endpoint', 'unreachable'] as const;
+    for (const kind of kinds)
+      this.#metrics.duplicates.set({network, kind}, conflicts.filter((each) => each.kind === kind).length);
+  }
+
+  #tellConflicts({conflicts}: Desired): void {
+    const text = conflicts.map(formatConflict).join('\n');
+    if (text === this.#conflicts) return;
+    this.#conflicts = text;
+    for (const conflict of conflicts.slice(0, 20))
+      this.#log.error({network: this.#network}, `${formatConflict(conflict)}; it is left out`);
+  }
+}

@@ -1,0 +1,73 @@
+import test from 'ava';
+import type {Snapshot} from '../../../agent/membership/membership.ts';
+import {MassDeleteGuard} from '../../../agent/overlay/guard.ts';
+
+let revision = 0;
+
+function snapshot(count: number, from = 0): Snapshot {
+  return {
+    network: {name: 'pods', form: 'routed', vni: 1, port: 8472, ranges: [], directRouting: false},
+    self: undefined,
+    peers: Array.from({length: count}, (_, i) => ({id: `n${from + i}`, underlay: [], subnets: [], macs: {}})),
+    revision: String(++revision),
+  };
+}
+
+const say = (verdict: ReturnType<MassDeleteGuard['judge']>) =>
+  verdict.kind === 'take'
+    ? `take ${verdict.peers.length}`
+    : `hold ${verdict.peers.length}, lost ${verdict.lost}, ${verdict.forMs} ms`;
+
+test('a few peers, or a small share of many, may go at once', (t) => {
+  const guard = new MassDeleteGuard();
+  for (const count of [0, 4, 1, 100, 71, 200])
+    t.is(guard.judge(snapshot(count), 0).kind, 'take', String(count));
+});
+
+test('many at once are held until the grace time is over', (t) => {
+  const guard = new MassDeleteGuard({graceMs: 1000});
+  guard.judge(snapshot(100), 0);
+  t.is(say(guard.judge(snapshot(0), 10)), 'hold 100, lost 100, 1000 ms');
+  t.is(say(guard.judge(snapshot(20), 610)), 'hold 100, lost 80, 400 ms');
+  // What comes is taken at once.
+  t.is(say(guard.judge(snapshot(5, 200), 810)), 'hold 105, lost 100, 200 ms');
+  t.is(say(guard.judge(snapshot(5, 200), 1010)), 'take 5');
+  t.is(say(guard.judge(snapshot(5, 200), 1020)), 'take 5');
+});
+
+test('a source that has all of them back ends the holding', (t) => {
+  const guard = new MassDeleteGuard({graceMs: 1000});
+  guard.judge(snapshot(10), 0);
+  t.is(say(guard.judge(snapshot(2), 0)), 'hold 10, lost 8, 1000 ms');
+  t.is(say(guard.judge(snapshot(9), 500)), 'take 9');
+  t.is(say(guard.judge(snapshot(2), 5000)), 'hold 9, lost 7, 1000 ms');
+});
+
+test('what the source says twice is believed, and only that', (t) => {
+  const guard = new MassDeleteGuard();
+  guard.judge(snapshot(10), 0);
+  t.is(guard.judge(snapshot(0), 0).kind, 'hold');
+  guard.confirm(snapshot(5));
+  t.is(guard.judge(snapshot(0), 0).kind, 'hold');
+  guard.confirm(snapshot(0));
+  t.is(say(guard.judge(snapshot(0), 0)), 'take 0');
+});
+
+test('a host that came back under another name has the place of the old one', (t) => {
+  const guard = new MassDeleteGuard();
+  const named = (prefix: string): Snapshot => {
+    const made = snapshot(6);
+    const peers = made.peers.map((peer, i) => ({
+      ...peer,
+      id: `${prefix}${i}`,
+      macs: {4: `02:00:00:00:00:0${i}`},
+    }));
+    return {...made, peers};
+  };
+  guard.judge(named('old'), 0);
+  const verdict = guard.judge(named('new'), 0);
+  t.deepEqual(
+    verdict.peers.map(({id}) => id),
+    ['new0', 'new1', 'new2', 'new3', 'new4', 'new5'],
+  );
+});
