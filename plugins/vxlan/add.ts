@@ -6,6 +6,8 @@ import {parseVxlanConf} from './conf.ts';
 import type {VxlanConf} from './conf.ts';
 import {findSubnetConflict} from './conflict.ts';
 import {readHostNetwork} from './host-network.ts';
+import {publishEndpoint} from './endpoint.ts';
+import {ensureStaticNetwork, isStatic} from './static/network.ts';
 import {renderDelegate} from './render.ts';
 import type {HostNetwork} from './render.ts';
 import {findScratch, formatScratch, removeScratch, writeScratch} from './scratch.ts';
@@ -13,11 +15,15 @@ import {findScratch, formatScratch, removeScratch, writeScratch} from './scratch
 /** Has the delegate connect the container within this host's subnet. A failure at any step takes back the steps before it. */
 export async function add(call: Call, host: Host): Promise<Result> {
   const conf = parseVxlanConf(call);
-  const network = readHostNetwork(conf);
+  const network = isStatic(conf) ? await ensureStaticNetwork(call, host, conf) : readHostNetwork(conf);
   const delegate = renderDelegate(conf.template, network);
   await using undo = new Undo(call);
   noteDelegate(conf, delegate, undo);
   const result = await connect({call, host, conf, network, delegate});
+  if (network.form === 'l2') {
+    undo.add('disconnect the container', () => call.delegate(conf.template.type, 'DEL', delegate));
+    publishEndpoint(conf, result);
+  }
   undo.commit();
   return result;
 }

@@ -1,6 +1,8 @@
 import {CniError, errorCodes} from '../../lib/cni/error.ts';
+import {findKey} from '../../lib/cni/shape.ts';
 import {parseCidr, formatCidr, sameCidr, subnetOf} from '../../lib/ip/cidr.ts';
 import type {Cidr} from '../../lib/ip/cidr.ts';
+import {segmentBridgeName} from '../../lib/overlay/segment-bridge.ts';
 import {findOverlayState} from '../../lib/overlay/state-file.ts';
 import type {OverlayState} from '../../lib/overlay/state-file.ts';
 import {readSubnetFile, SubnetFileError} from '../../lib/overlay/subnet-file.ts';
@@ -20,7 +22,35 @@ export function readHostNetwork(conf: VxlanConf): HostNetwork {
   if (state) checkAgreement(conf, file, state);
   const {networks, subnets, mtu, ipMasq} = file;
   const form = conf.form ?? state?.form ?? 'routed';
-  return {form, networks, subnets, mtu, ipMasq: !ipMasq, exemptDestinations: []};
+  return {
+    form,
+    networks,
+    subnets,
+    mtu,
+    ipMasq: !ipMasq,
+    exemptDestinations: [],
+    bridge: bridgeOf(conf, form, state),
+  };
+}
+
+/** Of an `l2` network: the agent's, which has the tunnel as a port. */
+function bridgeOf({template}: VxlanConf, form: HostNetwork['form'], state: OverlayState | undefined) {
+  if (form === 'routed') return undefined;
+  const bridge = state?.bridge ?? (state?.vni === undefined ? undefined : segmentBridgeName(state.vni));
+  if (bridge === undefined) {
+    throw new CniError(
+      errorCodes.invalidConfig,
+      '"form" is "l2", but no agent says which bridge has the tunnel',
+      'flanneld has no such form; weft agent has (docs/overlay.md), or list the hosts in "static"',
+    );
+  }
+  const named = findKey(template.delegate, 'bridge');
+  if (named === undefined || named === bridge) return bridge;
+  throw new CniError(
+    errorCodes.invalidConfig,
+    `delegate.bridge is ${JSON.stringify(named)}, but the agent's tunnel is a port of "${bridge}"`,
+    'leave "bridge" out',
+  );
 }
 
 function readFile(path: string, state: OverlayState | undefined): SubnetFile {

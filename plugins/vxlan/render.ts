@@ -1,6 +1,7 @@
 import {sortKeys} from '../../lib/cni/json.ts';
 import {findKey} from '../../lib/cni/shape.ts';
 import type {Json, JsonObject} from '../../lib/cni/types.ts';
+import {isAtLeast} from '../../lib/cni/versions.ts';
 import {formatIp, ipFromValue, familyOf} from '../../lib/ip/address.ts';
 import {containsIp, formatCidr, lastOf, networkOf, subnetOf, type Cidr} from '../../lib/ip/cidr.ts';
 import type {DelegateTemplate} from './conf.ts';
@@ -34,10 +35,15 @@ export function renderDelegate(template: DelegateTemplate, host: HostNetwork | u
     ...delegate,
     ...Object.fromEntries(missing),
     name,
-    ...(cniVersion !== undefined && {cniVersion}),
+    ...(cniVersion !== undefined && {cniVersion: delegateVersion(cniVersion, host)}),
     ...(runtimeConfig && {runtimeConfig}),
     ipam: renderIpam(template, host),
   }) as JsonObject;
+}
+
+/** Results of the two oldest versions do not say the hardware address, which other hosts need to know of an endpoint. */
+function delegateVersion(version: string, host: HostNetwork | undefined): string {
+  return host?.form === 'l2' && !isAtLeast(version, '0.3.0') ? '0.4.0' : version;
 }
 
 function defaultsOf(type: string, host: HostNetwork): Record<string, Json> {

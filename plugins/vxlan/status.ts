@@ -8,20 +8,24 @@ import {findSubnetConflict} from './conflict.ts';
 import {readHostNetwork} from './host-network.ts';
 import {renderDelegate} from './render.ts';
 import type {HostNetwork} from './render.ts';
+import {isStatic, planStaticNetwork} from './static/network.ts';
+import {hostNetworkOf} from './static/record.ts';
 
 /** Whether an ADD could be served now. Changes nothing. CniError 50 says what is in the way. */
 export async function status(call: Call, host: Host): Promise<void> {
   const conf = parseVxlanConf(call);
-  const network = asNotAvailable(() => readHostNetwork(conf));
+  const network = await asNotAvailable(async () => {
+    return isStatic(conf) ? hostNetworkOf(await planStaticNetwork(host, conf)) : readHostNetwork(conf);
+  });
   const delegate = renderDelegate(conf.template, network);
   checkDataDir(conf);
   await checkConflict(host, conf, {network, delegate});
   await call.delegate(conf.template.type, 'STATUS', delegate);
 }
 
-function asNotAvailable<T>(look: () => T): T {
+async function asNotAvailable<T>(look: () => Promise<T>): Promise<T> {
   try {
-    return look();
+    return await look();
   } catch (error) {
     if (!(error instanceof CniError)) throw error;
     throw new CniError(errorCodes.notAvailable, error.message, error.details, {cause: error.cause});
