@@ -1,5 +1,5 @@
 import type {ExecutionContext} from 'ava';
-import {attach, check, detach, pings, showLink} from './harness/attachment.ts';
+import {attach, check, detach, pings, showIp, showLink} from './harness/attachment.ts';
 import {testWith} from './harness/needs.ts';
 import {makeRig, type OverlayRig, type RigHost} from './harness/overlay-rig.ts';
 import {callPlugin, tryPlugin} from './harness/plugin.ts';
@@ -51,24 +51,27 @@ async function connectAll(t: ExecutionContext, hosts: readonly RigHost[], conf: 
 }
 
 for (const underlay of ['4', '6', '46'] as const)
-  test(`routed, underlay IPv${underlay.split('').join(' and IPv')}: containers of two hosts reach each other by IPv4 and IPv6`, async (t) => {
-    const rig = await makeRig(t, {hosts: 2});
-    const conf = {...routed(rig, underlay), node: undefined};
-    const hosts = rig.hosts;
-    // All test hosts have one host name: each finds itself by its address.
-    const pods = await connectAll(t, hosts, conf);
-    const mtu = underlay === '4' ? 1450 : 1430;
-    t.like(await showLink(hosts[0]!.host, 'eth0', 'pod'), {mtu});
-    for (const {host, pod} of pods) {
-      const {code, stdout} = await check(host, pod);
-      t.is(code, 0, stdout);
-      await callPlugin(host, {conf, command: 'STATUS'});
-      await detach(host, pod);
-      await callPlugin(host, {conf, command: 'GC', attachments: []});
-    }
-  });
+  test.serial(
+    `routed, underlay IPv${underlay.split('').join(' and IPv')}: containers of two hosts reach each other by IPv4 and IPv6`,
+    async (t) => {
+      const rig = await makeRig(t, {hosts: 2});
+      const conf = {...routed(rig, underlay), node: undefined};
+      const hosts = rig.hosts;
+      // All test hosts have one host name: each finds itself by its address.
+      const pods = await connectAll(t, hosts, conf);
+      const mtu = underlay === '4' ? 1450 : 1430;
+      t.like(await showLink(hosts[0]!.host, 'eth0', 'pod'), {mtu});
+      for (const {host, pod} of pods) {
+        const {code, stdout} = await check(host, pod);
+        t.is(code, 0, stdout);
+        await callPlugin(host, {conf, command: 'STATUS'});
+        await detach(host, pod);
+        await callPlugin(host, {conf, command: 'GC', attachments: []});
+      }
+    },
+  );
 
-test('l2: one subnet on two hosts, with the same gateway', async (t) => {
+test.serial('l2: one subnet on two hosts, with the same gateway', async (t) => {
   const rig = await makeRig(t, {hosts: 2});
   const nodes = listed(rig, '4', (i) => [`10.9.${i}.0/24`, `fd00:9::${i}:0/112`]);
   const conf = {
@@ -93,4 +96,125 @@ test('l2: one subnet on two hosts, with the same gateway', async (t) => {
   const {host, pod} = pods[0]!;
   await detach(host, pod);
   t.deepEqual((await host.sh('ls -A /run/weft/overlay/blue/endpoints')).stdout, '');
+});
+
+test.serial('the list may be a file: what changes in it is in place with the next ADD', async (t) => {
+  const rig = await makeRig(t, {hosts: 2});
+  const [one, two] = [rig.host('h1').host, rig.host('h2').host];
+  const {static: members, ...rest} = routed(rig, '4');
+  const conf = {...rest, static: '/etc/weft/hosts.json'};
+  const [h1, h2] = members.nodes as [Listed, Listed];
+  const ghost = {name: 'ghost', publicIP: '192.168.50.99', subnets: ['10.244.99.0/24']};
+  const write = (host: typeof one, more: object) =>
+    host.write('/etc/weft/hosts.json', JSON.stringify({...members, ...more}));
+  await write(one, {nodes: [h1, ghost]});
+  await write(two, {});
+  await attach(one, 'first', conf);
+  const far = await attach(two, 'far', conf);
+  t.false(await pings(one, 'first', far.addresses[0]!));
+  await write(one, {nodes: [h1, h2]});
+  await attach(one, 'second', conf);
+  t.true(await pings(one, 'first', far.addresses[0]!));
+  const {stdout} = await one.sh('ip route; bridge fdb; ip neigh show nud permanent');
+  t.notRegex(stdout, /10\.244\.99|192\.168\.50\.99/);
+  // Another VNI: the old device goes.
+  for (const host of [one, two]) await write(host, {vni: 42, port: 4789});
+  for (const host of [one, two]) await attach(host, 'third', conf);
+  t.deepEqual(
+    (await showIp<{ifname: string}>(one, ['link', 'show', 'type', 'vxlan'])).map(({ifname}) => ifname),
+    ['flannel.42'],
+  );
+  t.true(await pings(one, 'first', far.addresses[0]!));
+  // A list that makes no sense changes nothing.
+  await one.write('/etc/weft/hosts.json', '{"network": "10.244.0.0/16", "nodes": [');
+  const netns = await one.addNetns('fourth');
+  const broken = await tryPlugin(one, {conf, command: 'ADD', netns, containerId: 'fourth'});
+  t.like(broken.reply, {code: 7});
+  t.regex(broken.reply?.msg ?? '', /^\/etc\/weft\/hosts\.json is not JSON: /);
+  t.like((await tryPlugin(one, {conf, command: 'STATUS'})).reply, {code: 50, msg: broken.reply?.msg});
+  t.true(await pings(one, 'first', far.addresses[0]!));
+});
+
+test.serial('what is lost of the way to other hosts, CHECK tells and the next ADD brings back', async (t) => {
+  const rig = await makeRig(t, {hosts: 2});
+  const conf = routed(rig, '4');
+  const [{host, pod}, {pod: far}] = (await connectAll(t, rig.hosts, conf)) as [
+    Awaited<ReturnType<typeof connectAll>>[number],
+    Awaited<ReturnType<typeof connectAll>>[number],
+  ];
+  const [address = ''] = far.addresses;
+  for (const [i, damage] of [
+    'ip link del flannel.1',
+    'ip link set flannel.1 down; ip link set flannel.1 up',
+    'ip route flush proto 119',
+    'ip link set flannel.1 address 02:00:00:00:00:99',
+    'ip link set eth0 mtu 1400',
+  ].entries()) {
+    await host.sh(damage);
+    if (i < 3) {
+      t.false(await pings(host, 'pod', address), damage);
+      const {reply} = await check(host, pod);
+      t.regex(reply?.msg ?? '', /the way to other hosts is not as it should be/, damage);
+    }
+    await attach(host, `after-${i}`, conf);
+    t.true(await pings(host, 'pod', address), damage);
+  }
+  t.like(await showLink(host, 'flannel.1'), {mtu: 1350});
+  t.like(await showLink(host, 'eth0', 'after-4'), {mtu: 1350});
+});
+
+test.serial('many ADDs at once on a host that has nothing yet', async (t) => {
+  const rig = await makeRig(t, {hosts: 2});
+  const conf = routed(rig, '46');
+  const {host} = rig.host('h1');
+  const pods = await Promise.all(Array.from({length: 8}, (_, i) => attach(host, `pod-${i}`, conf)));
+  t.is(new Set(pods.flatMap(({addresses}) => addresses)).size, 16);
+  const far = await attach(rig.host('h2').host, 'far', conf);
+  for (const {name} of pods) t.true(await pings(host, name, far.addresses[0]!));
+});
+
+test.serial(
+  'which of the hosts this one is: by "node", by an address, or an error that lists them',
+  async (t) => {
+    const rig = await makeRig(t, {hosts: 1});
+    const {host} = rig.host('h1');
+    const conf = routed(rig, '4');
+    const status = async (more: object) =>
+      (await tryPlugin(host, {conf: {...conf, ...more}, command: 'STATUS'})).reply;
+    t.is(await status({node: 'h1'}), undefined);
+    t.like(await status({node: 'h7'}), {
+      code: 50,
+      msg: '"static" lists no node "h7"',
+      details: 'listed are h1; add this host, or say with the key "node" which of them it is',
+    });
+    const elsewhere = [{name: 'a', publicIP: '192.168.50.77', subnets: ['10.244.1.0/24']}];
+    const other = {...conf.static, nodes: elsewhere};
+    t.regex(
+      (await status({static: other}))?.msg ?? '',
+      /^"static" lists neither a node ".*" nor one with an address/,
+    );
+    t.regex(
+      (await status({static: other, node: 'a'}))?.msg ?? '',
+      /no interface has its address 192\.168\.50\.77/,
+    );
+    // The name of the host comes before an address.
+    await host.sh('hostname a');
+    t.regex((await status({static: other}))?.msg ?? '', /no interface has its address 192\.168\.50\.77/);
+    const overlapping = [...elsewhere, {name: 'b', publicIP: '192.168.50.78', subnets: ['10.244.1.0/25']}];
+    t.regex(
+      (await status({static: {...conf.static, nodes: overlapping}}))?.msg ?? '',
+      /^"static": nodes\[1\]\.subnets\[0\]: 10\.244\.1\.0\/25 overlaps 10\.244\.1\.0\/24/,
+    );
+    t.is((await showIp(host, ['link', 'show', 'type', 'vxlan'])).length, 0);
+  },
+);
+
+test.serial('directRouting: peers on the same segment are reached without a tunnel', async (t) => {
+  const rig = await makeRig(t, {hosts: 2, far: true});
+  const conf = routed(rig, '46', {directRouting: true});
+  await connectAll(t, rig.hosts, conf);
+  const {stdout} = await rig.host('h1').host.sh('ip route show proto 119; ip -6 route show proto 119');
+  t.regex(stdout, /^10\.244\.2\.0\/24 via 192\.168\.50\.12 dev eth0/m);
+  t.regex(stdout, /^fd00:244:0:2::\/64 via fd00:50::12 dev eth0/m);
+  t.regex(stdout, /^10\.244\.3\.0\/24 via 10\.244\.3\.0 dev flannel\.1 onlink/m);
 });
