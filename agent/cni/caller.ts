@@ -90,7 +90,6 @@ function identify(path: string): FileIdentity | undefined {
 /** Whether a process was started by this one, through any number of others. */
 export function isDescendant(pid: number): boolean {
   for (let at = pid; at > 1;) {
-    if (at === process.pid) return true;
     try {
       // Behind the name, which may hold anything: state, parent.
       const text = readFileSync(`/proc/${at}/stat`, 'latin1');
@@ -98,6 +97,7 @@ export function isDescendant(pid: number): boolean {
     } catch {
       return false;
     }
+    if (at === process.pid) return true;
   }
   return false;
 }

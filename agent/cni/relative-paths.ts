@@ -2,11 +2,13 @@ import type {Json, JsonObject} from '../../lib/cni/types.ts';
 
 /** The keys of configurations whose value is a path, in lower case. test/agent/cni/relative-paths.test.ts finds those that are missing. */
 export const pathKeys: ReadonlySet<string> = new Set([
+  'agentsocket',
   'datadir',
   'indexdir',
   'logfile',
   'resolvconf',
   'rundir',
+  'statedir',
   'subnetfile',
 ]);
 

@@ -42,9 +42,11 @@ export class CniServer implements SessionHandler {
     this.#server = createServer((socket) => this.#accept(socket));
   }
 
-  /** Connections that are open; each is a call. */
+  /** Calls that are under way, or will be when their client says so. */
   get size(): number {
-    return this.#sessions.size;
+    let count = 0;
+    for (const {isPromised} of this.#sessions) if (isPromised) count++;
+    return count;
   }
 
   async start(): Promise<void> {
@@ -77,7 +79,7 @@ export class CniServer implements SessionHandler {
   #refusal(request: WarmRequest, socket: Socket): string | undefined {
     const {calls, maxCalls} = this.#options;
     if (this.#isStopping) return 'the agent is stopping';
-    if (this.#sessions.size > maxCalls) return `more than ${maxCalls} calls at once`;
+    if (this.size >= maxCalls) return `more than ${maxCalls} calls at once`;
     if (!calls.has(request.name)) return `no plugin "${request.name}"`;
     return findDifference(request, peerCredentials(descriptorOf(socket)), this.#surroundings);
   }

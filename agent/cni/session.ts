@@ -61,6 +61,11 @@ export class Session {
     socket.on('end', () => (this.#isGone = true));
   }
 
+  /** Whether the client was told that its call will be served. */
+  get isPromised(): boolean {
+    return this.#request !== undefined;
+  }
+
   /** Bytes held for a request that is not complete. */
   get size(): number {
     return this.#reader.size;
