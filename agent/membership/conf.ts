@@ -1,6 +1,8 @@
 import {safeParse} from 'zod/v4/core';
 import type {$ZodRawIssue, $ZodType, output} from 'zod/v4/core';
 import * as z from 'zod/mini';
+import {etcdKeys} from './etcd/conf.ts';
+import {createEtcdMembership} from './etcd/membership.ts';
 import type {Membership, MembershipContext} from './membership.ts';
 import {createStaticMembership, staticKeys} from './static.ts';
 
@@ -27,6 +29,7 @@ function kindOf<Keys extends Readonly<Record<string, $ZodType>>>(kind: Kind<Keys
 /** Every kind there is; another one is a file of its own and a line here. */
 const kinds = {
   static: kindOf({keys: staticKeys, create: createStaticMembership}),
+  etcd: kindOf({keys: etcdKeys, create: createEtcdMembership}),
 };
 type KindName = keyof typeof kinds;
 const kindNames = Object.keys(kinds) as [KindName, ...KindName[]];

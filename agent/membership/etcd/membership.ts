@@ -1,0 +1,329 @@
+import {readFileSync} from 'node:fs';
+import type {OverlayNetwork} from '../../../lib/overlay/member.ts';
+import {pauseMs} from '../backoff.ts';
+import {HttpAgents} from '../http-agents.ts';
+import type {
+  Advertisement,
+  Membership,
+  MembershipContext,
+  MembershipEvents,
+  Snapshot,
+} from '../membership.ts';
+import {Publisher} from '../publisher.ts';
+import {EtcdClient} from './client.ts';
+import {checkEtcdConf, type EtcdConf} from './conf.ts';
+import {parseFlannelConfig, type FlannelConfig} from './flannel-config.ts';
+import {layoutOf} from './layout.ts';
+import {KeptLease} from './lease.ts';
+import {membersOf} from './members.ts';
+import {ConflictError, Registration} from './registration.ts';
+import {Store} from './store.ts';
+
+export interface EtcdContext extends MembershipContext {
+  /** Of the running kernel: tells a restart of the agent from another host of the same name. */
+  readonly boot?: string;
+  readonly random?: () => number;
+}
+
+// etcd tells of its progress every ten minutes when nothing else happens.
+const idleMs = 15 * 60_000;
+
+/**
+ * Members of a network in etcd, in flannel's key layout: hosts that run flannel and hosts that run this see each other.
+ * Throws an Error for a combination of keys that cannot work.
+ */
+export function createEtcdMembership(conf: EtcdConf, context: EtcdContext): Membership {
+  checkEtcdConf(conf);
+  return new EtcdMembership(conf, context);
+}
+
+interface Published {
+  readonly name: string | undefined;
+  readonly self: Advertisement | undefined;
+  readonly config: object;
+}
+
+class EtcdMembership implements Membership {
+  readonly kind = 'etcd';
+  readonly #conf: EtcdConf;
+  readonly #context: EtcdContext;
+  readonly #publisher = new Publisher();
+  readonly #agents: HttpAgents;
+  readonly #client: EtcdClient;
+  readonly #store: Store;
+  readonly #leases: readonly KeptLease[];
+  readonly #registration: Registration;
+  readonly #layout;
+  #config: {readonly value: string; readonly parsed: FlannelConfig} | undefined;
+  /** What `config` says that cannot be used. */
+  #configFault: string | undefined;
+  #self: Advertisement | undefined;
+  #registering: Promise<void> | undefined;
+  #again = false;
+  #failures = 0;
+  #retry: NodeJS.Timeout | undefined;
+  #publishing: NodeJS.Immediate | undefined;
+  #isClosed = false;
+  /** Why etcd cannot be read, and since when; why our own keys are not as they should be. */
+  #fault: {readonly reason: string; readonly timer: NodeJS.Timeout; isLong: boolean} | undefined;
+  #selfFault: {readonly kind: 'conflict' | 'error'; readonly reason: string} | undefined;
+  #isRegistered = false;
+  /** What the last snapshot said of us. */
+  #published: Published | undefined;
+
+  constructor(conf: EtcdConf, context: EtcdContext) {
+    const {log, nodeId, previousSubnets = [], boot = readBoot(), random = Math.random} = context;
+    this.#conf = conf;
+    this.#context = context;
+    this.#layout = layoutOf(conf.prefix);
+    this.#agents = new HttpAgents(() => ({
+      ca: read(conf.caFile),
+      cert: read(conf.certFile),
+      key: read(conf.keyFile),
+    }));
+    const {user, passwordFile} = conf;
+    const client = new EtcdClient({
+      endpoints: conf.endpoints,
+      agents: this.#agents,
+      credentials:
+        user === undefined
+          ? undefined
+          : () => ({name: user, password: read(passwordFile)?.replace(/\r?\n$/, '') ?? ''}),
+      requestTimeoutMs: conf.requestTimeoutMs,
+      log,
+    });
+    this.#client = client;
+    const retry = {firstMs: conf.retryMs, mostMs: conf.retryMaxMs};
+    this.#store = new Store({
+      client,
+      prefix: this.#layout.root,
+      log,
+      retry,
+      idleMs,
+      probeMs: conf.probeMs,
+      onChange: () => this.#changed(),
+      onFault: (error) => this.#broken(error),
+      onHealthy: () => this.#healthy(),
+    });
+    const onLost = () => this.#register();
+    const lease = new KeptLease({client, ttlS: conf.leaseTtlS, retry, log, onLost});
+    const aliveLease =
+      conf.aliveTtlS === 0 ? undefined : new KeptLease({client, ttlS: conf.aliveTtlS, retry, log, onLost});
+    this.#leases = aliveLease === undefined ? [lease] : [lease, aliveLease];
+    this.#registration = new Registration({
+      client,
+      store: this.#store,
+      layout: this.#layout,
+      nodeId,
+      boot,
+      previousSubnets,
+      lease,
+      aliveLease,
+      log,
+      random,
+    });
+  }
+
+  get state() {
+    return this.#publisher.state;
+  }
+
+  start(events: MembershipEvents): void {
+    this.#publisher.open(events);
+    this.#publisher.enter({
+      kind: 'starting',
+      reason: `connecting to etcd at ${this.#conf.endpoints.join(', ')}`,
+    });
+    this.#store.start();
+  }
+
+  advertise(self: Advertisement): void {
+    this.#self = self;
+    this.#register();
+  }
+
+  setReady(): void {}
+
+  reload(): void {
+    this.#agents.refresh();
+    this.#register();
+  }
+
+  async relist(): Promise<Snapshot | undefined> {
+    const before = this.#store.isListed;
+    try {
+      await this.#store.relist(this.#conf.requestTimeoutMs * Math.max(2, this.#conf.endpoints.length));
+    } catch (error) {
+      this.#context.log.warn({error, before}, 'etcd could not be listed again');
+      return undefined;
+    }
+    this.#publish();
+    return this.#publisher.snapshot;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#publisher.close();
+    clearTimeout(this.#retry);
+    clearTimeout(this.#fault?.timer);
+    clearImmediate(this.#publishing);
+    this.#client.close();
+    await Promise.all([
+      this.#store.close(),
+      ...this.#leases.map((lease) => lease.close()),
+      this.#registering,
+    ]);
+  }
+
+  #changed(): void {
+    this.#readConfig();
+    // One pass for all that came in one go.
+    this.#publishing ??= setImmediate(() => this.#publish());
+    this.#register();
+  }
+
+  #readConfig(): void {
+    const kv = this.#store.entries.get(this.#layout.config);
+    // One that is gone leaves what it said: a store may have lost its data.
+    if (kv === undefined) {
+      this.#configFault =
+        this.#config === undefined
+          ? `${this.#layout.config} is not there; put {"Network": "10.244.0.0/16", "Backend": {"Type": "vxlan"}} or the like`
+          : undefined;
+      return;
+    }
+    if (kv.value === this.#config?.value && this.#configFault === undefined) return;
+    try {
+      const parsed = parseFlannelConfig(kv.value, this.#layout.config);
+      this.#config = {value: kv.value, parsed};
+      this.#configFault = undefined;
+    } catch (error) {
+      const {message} = error as Error;
+      if (message !== this.#configFault)
+        this.#context.log.error({error}, 'network configuration cannot be used');
+      this.#configFault = message;
+    }
+  }
+
+  #publish(): void {
+    clearImmediate(this.#publishing);
+    this.#publishing = undefined;
+    if (this.#isClosed || this.#config === undefined || !this.#store.isListed) return this.#enterState();
+    const {nodeId, network} = this.#context;
+    const {divisions, vni, port, directRouting} = this.#config.parsed;
+    const ranges = divisions.map(({range}) => range);
+    const shape: OverlayNetwork = {...network, vni, port, directRouting, ranges};
+    const own = this.#registration.subnets;
+    const peers = membersOf(this.#store.entries, {
+      layout: this.#layout,
+      form: network.form,
+      exclude: (claim) => this.#registration.isOwn(claim),
+    });
+    const self = this.#self && own && {...this.#self, id: nodeId, subnets: own, seniority: 0};
+    const published = {name: this.#registration.name, self: this.#self, config: this.#config};
+    const last = this.#publisher.snapshot;
+    const isSame =
+      last?.peers.length === peers.length &&
+      last.peers.every((peer, i) => peer === peers[i]) &&
+      published.name === this.#published?.name &&
+      published.self === this.#published.self &&
+      published.config === this.#published.config;
+    if (isSame) return this.#enterState();
+    this.#published = published;
+    this.#publisher.publish({network: shape, self, peers, revision: String(this.#store.revision)});
+    this.#enterState();
+  }
+
+  /** Makes our keys right, one pass at a time; what comes meanwhile leads to another pass. */
+  #register(): void {
+    if (this.#isClosed || this.#self === undefined || this.#config === undefined || !this.#store.isListed)
+      return;
+    if (this.#registering !== undefined) {
+      this.#again = true;
+      return;
+    }
+    clearTimeout(this.#retry);
+    this.#again = false;
+    this.#registering = this.#tryToRegister(this.#self, this.#config.parsed).finally(() => {
+      this.#registering = undefined;
+      if (this.#again) this.#register();
+    });
+  }
+
+  async #tryToRegister(self: Advertisement, config: FlannelConfig): Promise<void> {
+    try {
+      await this.#registration.ensure(self, config);
+      this.#failures = 0;
+      this.#selfFault = undefined;
+      this.#isRegistered = true;
+    } catch (error) {
+      if (this.#isClosed) return;
+      const kind = error instanceof ConflictError ? 'conflict' : 'error';
+      const reason = (error as Error).message;
+      if (reason !== this.#selfFault?.reason)
+        this.#context.log.error({error}, 'own record could not be kept');
+      this.#selfFault = {kind, reason};
+      // Also a conflict is looked at again, though a change of the store wakes it too.
+      const pace = {firstMs: this.#conf.retryMs, mostMs: this.#conf.retryMaxMs};
+      this.#retry = setTimeout(() => this.#register(), pauseMs(this.#failures++, pace));
+    }
+    const {name} = this.#registration;
+    if (name !== this.#published?.name || (name !== undefined && self !== this.#published?.self))
+      this.#publish();
+    else this.#enterState();
+  }
+
+  #broken(error: Error): void {
+    const {log} = this.#context;
+    const reason = error.message;
+    if (this.#fault !== undefined) {
+      this.#fault = {...this.#fault, reason};
+      return this.#enterState();
+    }
+    log.warn({error}, 'connection to etcd is lost');
+    const timer = setTimeout(() => {
+      if (this.#fault !== undefined) this.#fault.isLong = true;
+      this.#enterState();
+    }, this.#conf.staleAfterMs);
+    this.#fault = {reason, timer, isLong: false};
+    this.#enterState();
+  }
+
+  #healthy(): void {
+    if (this.#fault !== undefined) {
+      clearTimeout(this.#fault.timer);
+      this.#fault = undefined;
+      this.#context.log.info({revision: this.#store.revision}, 'connection to etcd is there');
+      this.#register();
+    }
+    this.#enterState();
+  }
+
+  #enterState(): void {
+    if (this.#isClosed) return;
+    const publisher = this.#publisher;
+    const {snapshot} = publisher;
+    const fault = this.#selfFault;
+    if (fault?.kind === 'conflict') return publisher.enter({kind: 'conflict', reason: fault.reason});
+    if (snapshot === undefined || !this.#isRegistered) {
+      const reason = this.#fault?.reason ?? this.#configFault ?? fault?.reason ?? 'no subnets yet';
+      return publisher.enter({kind: 'starting', reason: `etcd: ${reason}`});
+    }
+    if (this.#fault?.isLong === true)
+      return publisher.enter({
+        kind: 'stale',
+        reason: `etcd: ${this.#fault.reason}; the last known members stand`,
+      });
+    if (this.#fault === undefined && (fault !== undefined || this.#configFault !== undefined))
+      return publisher.enter({kind: 'stale', reason: `etcd: ${fault?.reason ?? this.#configFault}`});
+    if (this.#fault === undefined) publisher.enter({kind: 'ready'});
+  }
+}
+
+function read(file: string | undefined): string | undefined {
+  return file === undefined ? undefined : readFileSync(file, 'utf8');
+}
+
+function readBoot(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+}
