@@ -1,4 +1,3 @@
-import {once} from 'node:events';
 import {mkdtempSync, rmSync, statSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
@@ -149,12 +148,18 @@ test('calls of one container happen in the order of asking, of others at the sam
   t.true(log.indexOf('end a ADD') < log.indexOf('begin a DEL'));
 });
 
+/** Whatever was sent before a whole call has been read when it is answered. */
+async function seen(request: WarmCall): Promise<void> {
+  for (let i = 0; i < 2; i++) await callWarm({...request, env: {CNI_COMMAND: 'VERSION'}});
+}
+
 test('an ADD whose client is gone hears of it at its stdout', async (t) => {
   const begun = Promise.withResolvers<void>();
   const goOn = Promise.withResolvers<void>();
   const heard = Promise.withResolvers<Error>();
   const {request, figures, server} = await start(t, {
     async call(_, io) {
+      if (io.env['CNI_COMMAND'] === 'VERSION') return 0;
       begun.resolve();
       await goOn.promise;
       await io.stdout('{}').catch(heard.resolve);
@@ -167,9 +172,7 @@ test('an ADD whose client is gone hears of it at its stdout', async (t) => {
   connection.socket.write(encodeFrame(3));
   await begun.promise;
   connection.socket.destroy();
-  await once(connection.socket, 'close');
-  // The server reads the end of file in one of the next turns of its event loop.
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await seen(request);
   goOn.resolve();
   t.is((await heard.promise).message, 'write EPIPE: the caller is gone');
   while (server.size > 0) await new Promise(setImmediate);
@@ -182,6 +185,7 @@ test('a call whose client is gone before its turn is not made', async (t) => {
   const commands: (string | undefined)[] = [];
   const {request, server} = await start(t, {
     async call(_, {env}) {
+      if (env['CNI_COMMAND'] === 'VERSION') return 0;
       commands.push(env['CNI_COMMAND']);
       begun.resolve();
       await gate.promise;
@@ -195,9 +199,9 @@ test('a call whose client is gone before its turn is not made', async (t) => {
   connection.socket.write(encodeFrame(1, encodeRequest({...request, env: envOf('CHECK')}).payload));
   await connection.next();
   connection.socket.write(encodeFrame(3));
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await seen(request);
   connection.socket.destroy();
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await seen(request);
   gate.resolve();
   await first;
   while (server.size > 0) await new Promise(setImmediate);
@@ -209,6 +213,7 @@ test('while it stops, calls under way and those with a promise are finished, oth
   const gate = Promise.withResolvers<void>();
   const {request, stop} = await start(t, {
     async call(_, io) {
+      if (io.env['CNI_COMMAND'] === 'VERSION') return 0;
       begun.resolve();
       await gate.promise;
       await io.stdout('done');
@@ -223,7 +228,7 @@ test('while it stops, calls under way and those with a promise are finished, oth
   const silent = await openWarm(request.socket);
   // Accepted: what was written before was answered.
   silent.socket.write(encodeFrame(1, encodeRequest(request).payload).subarray(0, 20));
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await seen(request);
   const stopped = stop();
   const refusal = await silent.next();
   t.deepEqual([refusal.type, refusal.payload.toString()], [5, 'the agent is stopping']);
