@@ -107,10 +107,11 @@ export class AttachmentFiles {
 
 /** What the table knows of an attachment. */
 export function entryOf(file: string, attachment: DiscoveredAttachment): NameEntry {
-  const {network, names, ips, ports, texts, ttl} = attachment;
+  const {network, containerId, names, ips, ports, texts, ttl} = attachment;
   return {
     key: file,
     network,
+    containerId,
     names,
     ips: ips.map((ip) => parseIp(ip)).filter((ip) => ip !== undefined),
     ports,

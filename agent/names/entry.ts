@@ -13,6 +13,8 @@ export interface NameEntry {
   /** Tells it from all others of every source. */
   readonly key: string;
   readonly network: string;
+  /** The container on this host; it sees the names of every network it is in. */
+  readonly containerId?: string | undefined;
   /** Lower case, relative to the network: `web`, `web.default`. The first is its canonical name. */
   readonly names: readonly string[];
   readonly ips: readonly Ip[];

@@ -11,6 +11,7 @@ export class NameTable {
   /** By network, then by name. */
   readonly #byName = new Map<string, Map<string, Map<string, NameEntry>>>();
   readonly #byIp = new Map<string, Map<string, NameEntry>>();
+  readonly #byContainer = new Map<string, Map<string, NameEntry>>();
   #serial = 1;
 
   /** Counts changes: the serial number of our zones. */
@@ -42,6 +43,9 @@ export class NameTable {
     const names = getOrMake(this.#byName, entry.network, () => new Map<string, Map<string, NameEntry>>());
     for (const name of entry.names) getOrMake(names, name, makeEntries).set(entry.key, entry);
     for (const ip of entry.ips) getOrMake(this.#byIp, formatIp(ip), makeEntries).set(entry.key, entry);
+    if (entry.containerId !== undefined) {
+      getOrMake(this.#byContainer, entry.containerId, makeEntries).set(entry.key, entry);
+    }
     this.#serial++;
   }
 
@@ -53,6 +57,7 @@ export class NameTable {
     for (const name of entry.names) dropFrom(names, name, key);
     if (names?.size === 0) this.#byName.delete(entry.network);
     for (const ip of entry.ips) dropFrom(this.#byIp, formatIp(ip), key);
+    if (entry.containerId !== undefined) dropFrom(this.#byContainer, entry.containerId, key);
     this.#serial++;
   }
 
@@ -65,10 +70,15 @@ export class NameTable {
     return [...(this.#byIp.get(formatIp(ip))?.values() ?? [])];
   }
 
-  /** The networks that a source address (as formatIp writes it) is attached to. */
+  /** The networks of the container that has a source address (as formatIp writes it). */
   networksOf(source: string): readonly string[] {
-    const entries = this.#byIp.get(source)?.values() ?? [];
-    return [...new Set([...entries].map(({network}) => network))];
+    const networks = new Set<string>();
+    for (const {network, containerId} of this.#byIp.get(source)?.values() ?? []) {
+      networks.add(network);
+      const others = containerId === undefined ? undefined : this.#byContainer.get(containerId);
+      for (const other of others?.values() ?? []) networks.add(other.network);
+    }
+    return [...networks];
   }
 
   list(): readonly NameEntry[] {

@@ -1,4 +1,4 @@
-import {existsSync} from 'node:fs';
+import type {ChildProcess} from 'node:child_process';
 import {request} from 'node:http';
 import path from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
@@ -39,13 +39,9 @@ export async function startAgentOn(
   await host.write('/etc/weft/agent.json', JSON.stringify(config));
   const child = host.start([...under, weft, 'agent']);
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
-  // Last of what it opens.
+  // Last of what it opens; an agent that was killed before left one of the same name.
   const socket = host.path('/run/weft/agent.sock');
-  for (const deadline = Date.now() + 30_000; !existsSync(socket); await sleep(10)) {
-    if (child.exitCode !== null) throw new Error(`the agent ended with ${child.exitCode}`);
-    if (Date.now() > deadline) throw new Error('the agent does not answer');
-  }
-  const {pid} = JSON.parse((await get(socket, '/status')).text) as {pid: number};
+  const pid = await getPid(socket, child);
   const agent: TestAgent = {
     pid,
     get: (route) => get(socket, route),
@@ -78,4 +74,15 @@ function get(socketPath: string, route: string): Promise<{code: number; text: st
     call.once('error', reject);
     call.end();
   });
+}
+
+async function getPid(socket: string, child: ChildProcess): Promise<number> {
+  for (const deadline = Date.now() + 30_000; ; await sleep(10)) {
+    if (child.exitCode !== null) throw new Error(`the agent ended with ${child.exitCode}`);
+    try {
+      return (JSON.parse((await get(socket, '/status')).text) as {pid: number}).pid;
+    } catch (cause) {
+      if (Date.now() > deadline) throw new Error('the agent does not answer', {cause});
+    }
+  }
 }
