@@ -1,53 +1,17 @@
 import type {ExecutionContext} from 'ava';
 import type {Family} from '../lib/ip/address.ts';
 import {parseCidr} from '../lib/ip/cidr.ts';
-import {applyOperations} from '../lib/overlay/apply.ts';
-import {planDesired} from '../lib/overlay/desired.ts';
-import {ensureDevice, type EnsuredDevice} from '../lib/overlay/ensure-device.ts';
-import type {Member, OverlayNetwork} from '../lib/overlay/member.ts';
-import {observeOverlay} from '../lib/overlay/observe.ts';
-import {formatOperation} from '../lib/overlay/operation.ts';
-import {planOverlay} from '../lib/overlay/plan.ts';
-import type {LocalSettings} from '../lib/overlay/state.ts';
-import {makeLocal, makeMember, makeNetwork, makePair, type OverlayHost} from './harness/overlay-pair.ts';
+import {
+  makeLocal,
+  makeMember,
+  makeNetwork,
+  makePair,
+  reconcile,
+  type OverlayHost,
+} from './harness/overlay-pair.ts';
 import {testWith} from './harness/needs.ts';
 
 const test = testWith('root');
-
-interface Round {
-  readonly devices: readonly EnsuredDevice[];
-  readonly operations: readonly string[];
-}
-
-/** One round of what the agent does: devices, a look at the kernel, the difference. */
-async function reconcile(
-  t: ExecutionContext,
-  host: OverlayHost,
-  {
-    network = makeNetwork(),
-    members,
-    local = makeLocal(host),
-  }: {
-    readonly network?: OverlayNetwork;
-    readonly members: readonly Member[];
-    readonly local?: LocalSettings;
-  },
-): Promise<Round> {
-  const self = members.find(({id}) => id === `host-${host.number}`)!;
-  const desired = planDesired({network, self, peers: members.filter((each) => each !== self)}, local);
-  const devices: EnsuredDevice[] = [];
-  for (const spec of desired.devices) devices.push(await ensureDevice(host, spec));
-  const actual = await observeOverlay(host.rt, desired);
-  const {operations, obstacles} = planOverlay(desired, actual);
-  const applied = await applyOperations(host.rt, operations);
-  t.deepEqual(applied.failed, []);
-  t.deepEqual(obstacles, []);
-  const names = new Map([...actual.devices].map(([name, ifindex]) => [ifindex, name]));
-  return {
-    devices,
-    operations: operations.map((each) => formatOperation(each, (ifindex) => names.get(ifindex) ?? 'eth0')),
-  };
-}
 
 async function ping(t: ExecutionContext, host: OverlayHost, to: string, ...more: string[]) {
   await t.notThrowsAsync(host.run('ping', '-c', '1', '-W', '5', ...more, to), to);

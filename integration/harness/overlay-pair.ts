@@ -9,6 +9,12 @@ import type {NetfilterSocket} from '../../lib/netlink/nft/socket.ts';
 import {sysctl, type Sysctl} from '../../lib/netns/sysctl.ts';
 import type {Member, OverlayNetwork} from '../../lib/overlay/member.ts';
 import type {LocalSettings} from '../../lib/overlay/state.ts';
+import {applyOperations} from '../../lib/overlay/apply.ts';
+import {planDesired} from '../../lib/overlay/desired.ts';
+import {ensureDevice, type EnsuredDevice} from '../../lib/overlay/ensure-device.ts';
+import {observeOverlay} from '../../lib/overlay/observe.ts';
+import {formatOperation} from '../../lib/overlay/operation.ts';
+import {planOverlay} from '../../lib/overlay/plan.ts';
 import {deriveVtepMac} from '../../lib/overlay/vtep-mac.ts';
 import {makeNamespace, type TestNamespace} from './namespace.ts';
 
@@ -76,7 +82,7 @@ export async function makePair(t: ExecutionContext): Promise<readonly [OverlayHo
     name: 'eth0',
     info: {kind: 'veth', data: {peer: {name: 'eth0', netnsFd: b.netns.fd}}},
   });
-  return Promise.all([finish(t, a, 1), finish(t, b, 2)]) as Promise<[OverlayHost, OverlayHost]>;
+  return Promise.all([finish(t, a, 1), finish(t, b, 2)]);
 }
 
 async function finish(t: ExecutionContext, ns: TestNamespace, number: number): Promise<OverlayHost> {
@@ -113,4 +119,40 @@ async function addPods(rt: RouteSocket, number: number): Promise<void> {
     const first = parseIp(family === 4 ? `10.244.${number}.1` : `fd00:244:0:${number}::1`)!;
     await addAddress(rt, {ip: first ?? ip, prefix, ifindex, noDad: family === 6});
   }
+}
+
+/** What one round did. */
+interface Round {
+  readonly devices: readonly EnsuredDevice[];
+  readonly operations: readonly string[];
+}
+
+/** One round of what the agent does: devices, a look at the kernel, the difference. */
+export async function reconcile(
+  t: ExecutionContext,
+  host: OverlayHost,
+  {
+    network = makeNetwork(),
+    members,
+    local = makeLocal(host),
+  }: {
+    readonly network?: OverlayNetwork;
+    readonly members: readonly Member[];
+    readonly local?: LocalSettings;
+  },
+): Promise<Round> {
+  const self = members.find(({id}) => id === `host-${host.number}`)!;
+  const desired = planDesired({network, self, peers: members.filter((each) => each !== self)}, local);
+  const devices: EnsuredDevice[] = [];
+  for (const spec of desired.devices) devices.push(await ensureDevice(host, spec));
+  const actual = await observeOverlay(host.rt, desired);
+  const {operations, obstacles} = planOverlay(desired, actual);
+  const applied = await applyOperations(host.rt, operations);
+  t.deepEqual(applied.failed, []);
+  t.deepEqual(obstacles, []);
+  const names = new Map([...actual.devices].map(([name, ifindex]) => [ifindex, name]));
+  return {
+    devices,
+    operations: operations.map((each) => formatOperation(each, (ifindex) => names.get(ifindex) ?? 'eth0')),
+  };
 }

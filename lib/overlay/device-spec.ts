@@ -50,7 +50,7 @@ const mostNameBytes = 15;
 /** The name of the device for a VNI over an underlay of this family: flannel's, as long as it fits. */
 export function deviceName(vni: number, family: Family): string {
   const name = family === 4 ? `flannel.${vni}` : `flannel-v6.${vni}`;
-  return name.length <= mostNameBytes ? name : `flan-v6.${vni}`.slice(0, mostNameBytes);
+  return name.length <= mostNameBytes ? name : `flan6.${vni}`;
 }
 
 /** What the tunnel's headers take of a packet: outer Ethernet (14, as the inner one), IP, UDP 8, VXLAN 8. */

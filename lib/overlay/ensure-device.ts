@@ -94,7 +94,10 @@ async function remakeDevice(
 async function changeDevice(host: DeviceHost, {ifindex, name}: Link, plan: DevicePlan): Promise<void> {
   const {rt} = host;
   refuseAdvertisements(host, name);
-  if (plan.changes.length > 0) await setLink(rt, {ifindex}, plan.change);
+  const {info, ...others} = plan.change;
+  // By itself: with the attributes of its kind, the kernel refuses a new MTU.
+  if (info) await setLink(rt, {ifindex}, {info});
+  if (Object.keys(others).length > 0) await setLink(rt, {ifindex}, others);
   for (const address of plan.addAddresses)
     await addAddress(rt, {...address, ifindex, noDad: familyOf(address.ip) === 6}).catch((error: unknown) => {
       if (!isExists(error)) throw error;

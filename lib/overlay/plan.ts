@@ -52,12 +52,13 @@ export function planOverlay(desired: Desired, actual: Actual): Plan {
     for (const route of routesOf(state, desired, actual)) {
       const key = formatCidr(route.dst);
       const found = routes.get(key);
-      routes.delete(key);
       const obstacle = found?.find(({protocol}) => protocol === protocolKernel);
       if (obstacle) {
+        // One of ours beside it is stale then.
         obstacles.push({peer, text: `${key} is a network of this host's own (link ${obstacle.ifindex})`});
         continue;
       }
+      routes.delete(key);
       if (found?.some((each) => sameRoute(each, route))) continue;
       operations.push({peer, kind: 'route', action: 'set', why: found ? 'different' : 'missing', route});
     }
