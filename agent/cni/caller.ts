@@ -8,6 +8,8 @@ export interface Surroundings {
   readonly namespaces: NamespaceInodes;
   readonly root: FileIdentity;
   readonly umask: number;
+  /** A bit for each capability (linux/capability.h). */
+  readonly capabilities: bigint;
   /** What the files of this build's plugins end with. */
   readonly trailer: string;
   readonly uid: number;
@@ -31,6 +33,7 @@ export function readSurroundings(trailer: string): Surroundings {
     namespaces: {net: inode('net'), mnt: inode('mnt'), pid: inode('pid'), user: inode('user')},
     root: identify('/')!,
     umask: process.umask(),
+    capabilities: readCapabilities('self') ?? 0n,
     trailer,
     uid: process.getuid!(),
   };
@@ -52,6 +55,10 @@ export function findDifference(request: WarmRequest, peer: Peer, own: Surroundin
   }
   if (request.umask !== own.umask)
     return `umask ${request.umask.toString(8)} instead of ${own.umask.toString(8)}`;
+  const capabilities = readCapabilities(request.pid);
+  if (capabilities === undefined || (own.capabilities & ~capabilities) !== 0n) {
+    return 'the caller may do less than the agent';
+  }
   if (!isSame(identify(`/proc/${request.pid}/root`), own.root)) return 'another root directory';
   return findNetnsDifference(request) ?? findFolderDifference(request);
 }
@@ -85,6 +92,16 @@ function identify(path: string): FileIdentity | undefined {
     // Whatever is in the way: the plugin's own process says it.
   }
   return stat && {device: stat.dev, inode: stat.ino};
+}
+
+/** What a process may do; undefined where it cannot be seen. */
+function readCapabilities(pid: number | 'self'): bigint | undefined {
+  try {
+    const digits = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1];
+    return digits === undefined ? undefined : BigInt(`0x${digits}`);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Whether a process was started by this one, through any number of others. */
