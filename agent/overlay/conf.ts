@@ -44,10 +44,12 @@ const networkShape = z.object({
   mtu: z.optional(z.int().check(z.minimum(576), z.maximum(65_535))),
   subnetFile: z._default(absolutePath, '/run/flannel/subnet.env'),
   masquerade: z._default(z.boolean(), true),
-  /** The bridge of an `l2` network; `cni-<VNI>` if not given. */
+  /** The bridge of an `l2` network; `br-vx<VNI>` if not given. */
   bridge: z.optional(z.string().check(z.minLength(1), z.maxLength(15))),
   /** Destinations outside the overlay that containers reach under their own address. */
   exemptDestinations: z._default(z.array(cidrField), []),
+  /** Whether forwarded packets heed what is known of a path's MTU (net.ipv4.ip_forward_use_pmtu). */
+  pathMtu: z._default(z.boolean(), true),
   /** Whether VXLAN packets are taken from members only, and the tunnel's own packets are not tracked. */
   filter: z._default(z.boolean(), true),
 });

@@ -60,7 +60,7 @@ export function createOverlayModule(context: AgentContext): AgentModule {
   }
 
   /** Whatever is not of one network concerns all of them. */
-  const shared = ({networks, monitor, ...rest}: OverlayConf) => rest;
+  const shared = (overlay: OverlayConf) => ({...overlay, networks: undefined, monitor: undefined});
 
   return {
     name: 'overlay',

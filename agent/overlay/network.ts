@@ -1,9 +1,11 @@
 import type {Host} from '../../lib/host.ts';
 import {describeFailure} from '../../lib/cni/failure.ts';
-import {familyOf} from '../../lib/ip/address.ts';
+import {familyOf, formatIp} from '../../lib/ip/address.ts';
 import type {Logger} from '../../lib/log.ts';
 import {endpointDirectory} from '../../lib/overlay/endpoint-file.ts';
 import type {Member} from '../../lib/overlay/member.ts';
+import {findDirect} from '../../lib/overlay/direct.ts';
+import {segmentBridgeName} from '../../lib/overlay/segment-bridge.ts';
 import {planDesired} from '../../lib/overlay/desired.ts';
 import type {Desired} from '../../lib/overlay/state.ts';
 import {deriveVtepMac} from '../../lib/overlay/vtep-mac.ts';
@@ -12,6 +14,7 @@ import type {Membership, MembershipState, Snapshot} from '../membership/membersh
 import {Backoff} from './backoff.ts';
 import type {OverlayConf, OverlayNetworkConf} from './conf.ts';
 import {Datapath, type Synced} from './datapath.ts';
+import {findDelta} from './delta.ts';
 import {EndpointWatch} from './endpoint-watch.ts';
 import {Expected} from './expected.ts';
 import {Firewall} from './firewall.ts';
@@ -65,6 +68,11 @@ export class OverlayNetworkAgent implements KernelListener {
   #heldPeers = 0;
   #confirming: NodeJS.Timeout | undefined;
   #underlay: Underlay | undefined;
+  /** What was said last. */
+  #advertised: string | undefined;
+  /** Through which link peers are reached without a tunnel, by address. */
+  #direct: ReadonlyMap<string, number> = new Map();
+  #asked: ReadonlySet<string> = new Set();
   #underlayError: string | undefined;
   #desired: Desired | undefined;
   #synced: Synced | undefined;
@@ -211,10 +219,12 @@ export class OverlayNetworkAgent implements KernelListener {
     this.#newsAt = undefined;
     if (!isDelta) await this.#lookAtUnderlay();
     this.#advertise();
-    const desired = this.#planDesired();
+    const desired = await this.#planDesired({isDelta});
     if (desired) {
-      const isSame = this.#desired !== undefined && newsAt === undefined && !wakes.has('underlay');
+      const delta = this.#desired && findDelta(this.#desired, desired);
+      const isSame = delta !== undefined && delta.before.length + delta.after.length === 0;
       this.#desired = desired;
+      this.#ensureSettings();
       this.#expected = undefined;
       const synced =
         (isDelta ? await this.#datapath.syncDelta(desired) : undefined) ??
@@ -265,6 +275,14 @@ export class OverlayNetworkAgent implements KernelListener {
     const self = this.#self();
     if (!self) return;
     const {underlay, macs, mtu, endpoints} = self;
+    const said = JSON.stringify([
+      underlay.map(formatIp),
+      macs,
+      mtu,
+      endpoints?.map(({ips, mac}) => [mac, ...ips.map(formatIp)]),
+    ]);
+    if (said === this.#advertised) return;
+    this.#advertised = said;
     this.#membership.advertise({underlay, macs, mtu, ...(endpoints && {endpoints})});
   }
 
@@ -298,14 +316,16 @@ export class OverlayNetworkAgent implements KernelListener {
       carrier: {ifindex, mtu, addresses},
       ...(conf.mtu !== undefined && {mtu: conf.mtu}),
       ...(conf.form === 'l2' && {bridge: this.#bridge()}),
+      direct: this.#direct,
     };
   }
 
   #bridge(): string {
-    return this.#context.conf.bridge ?? `cni-${this.#snapshot?.network.vni ?? 0}`;
+    return this.#context.conf.bridge ?? segmentBridgeName(this.#snapshot?.network.vni ?? 0);
   }
 
-  #planDesired(): Desired | undefined {
+  /** What the kernel shall have; `undefined` while too little is known. */
+  async #planDesired({isDelta}: {readonly isDelta: boolean}): Promise<Desired | undefined> {
     const self = this.#self();
     if (!this.#snapshot || !self || self.subnets.length === 0) return undefined;
     const verdict = this.#guard.judge(this.#snapshot);
@@ -317,7 +337,27 @@ export class OverlayNetworkAgent implements KernelListener {
         {network: this.name},
         'this host has other subnets now; the subnet file was removed',
       );
+    if (network.directRouting) await this.#lookForDirect(verdict.peers, {isDelta});
     return planDesired({network, self, peers: verdict.peers}, this.#settings());
+  }
+
+  async #lookForDirect(peers: readonly Member[], {isDelta}: {readonly isDelta: boolean}): Promise<void> {
+    const addresses = peers.flatMap(({underlay}) => underlay);
+    const isNew = !isDelta || addresses.some((ip) => !this.#asked.has(formatIp(ip)));
+    if (!isNew) return;
+    this.#direct = await findDirect(this.#context.host.rt, addresses);
+    this.#asked = new Set(addresses.map(formatIp));
+  }
+
+  /** Forwarded packets learn of a narrower path only if the host lets them (`df` of the device is "inherit"). */
+  #ensureSettings(): void {
+    const {conf, host, log} = this.#context;
+    if (!conf.pathMtu || conf.form === 'l2') return;
+    try {
+      host.sysctl.ensure('net/ipv4/ip_forward_use_pmtu', '1');
+    } catch (error) {
+      log.debug({error}, 'net.ipv4.ip_forward_use_pmtu cannot be set');
+    }
   }
 
   /** After a while, because a source that was emptied fills again when the hosts notice. */

@@ -21,6 +21,7 @@ export class Reporter {
   readonly #metrics: OverlayMetrics;
   #conflicts = '';
   #reasons = 'none yet';
+  #errors: ReadonlyMap<string, string> = new Map();
   #heardAt = performance.now();
 
   constructor(network: string, {log, metrics}: {readonly log: Logger; readonly metrics: OverlayMetrics}) {
@@ -63,13 +64,16 @@ export class Reporter {
     }
     if (deviceErrors.length > 0)
       metrics.ops.inc({network, kind: 'device', op: 'set', result: 'failed'}, deviceErrors.length);
-    if (operations.length > 0)
+    if (operations.length > failed.length)
       this.#log.info(
         {network, operations: operations.length, failed: failed.length, pass: synced.kind},
         'kernel changed',
       );
-    for (const {operation, error} of failed.slice(0, 5))
-      this.#log.warn({network, peer: operation.peer, error}, 'refused');
+    // What is tried again and again is told once.
+    const errors = new Map(failed.map(({operation, error}) => [operation.peer ?? '', error]));
+    const news = [...errors].filter(([peer, error]) => this.#errors.get(peer) !== error);
+    for (const [peer, error] of news.slice(0, 20)) this.#log.warn({network, peer, error}, 'refused');
+    this.#errors = errors;
     this.#countPeers(synced, desired);
     this.#tellConflicts(desired);
   }

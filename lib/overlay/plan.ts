@@ -1,4 +1,4 @@
-import {formatIp, sameIp} from '../ip/address.ts';
+import {familyOf, formatIp, sameIp} from '../ip/address.ts';
 import {containsIp, formatCidr, sameCidr} from '../ip/cidr.ts';
 import {neighbourState, type Neighbour} from '../netlink/route/neighbour.ts';
 import {routeType, type Route, type RouteSpec} from '../netlink/route/route.ts';
@@ -60,6 +60,7 @@ export function planOverlay(desired: Desired, actual: Actual): Plan {
       }
       routes.delete(key);
       if (found?.some((each) => sameRoute(each, route))) continue;
+      operations.push(...makeRoom(route, found ?? [], desired).map((each) => ({...each, peer})));
       operations.push({peer, kind: 'route', action: 'set', why: found ? 'different' : 'missing', route});
     }
   }
@@ -161,6 +162,17 @@ function sameRoute(found: Route, wanted: RouteSpec): boolean {
     found.mtu === wanted.mtu &&
     sameCidr(found.dst, wanted.dst)
   );
+}
+
+/**
+ * IPv6 refuses a gateway that is on the link of one device and is itself reached through another: by the very route that
+ * is to be replaced. So that one goes first.
+ */
+function makeRoom(route: RouteSpec, found: readonly Route[], {protocol}: Desired): Operation[] {
+  if (familyOf(route.dst.ip) === 4 || route.onlink !== true) return [];
+  return found
+    .filter((each) => each.protocol === protocol && each.ifindex !== route.ifindex)
+    .map((each) => ({kind: 'route', action: 'remove', why: 'different', route: removalOf(each)}));
 }
 
 /** Marked as ours and of this network; or on its devices as flannel makes them. */
