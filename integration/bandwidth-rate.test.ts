@@ -35,8 +35,10 @@ test.serial('what a container receives and sends is limited to the configured ra
   const host = await makeHost(t);
   const pod = await prepare(host, 'pod', limits);
   await limit(host, pod);
-  await assertRate(t, host, toContainer(pod), limits.ingressRate);
-  await assertRate(t, host, toHost('pod'), limits.egressRate);
+  for (const family of [0, 1] as const) {
+    await assertRate(t, host, toContainer(pod, family), limits.ingressRate);
+    await assertRate(t, host, toHost('pod', gateway[family]), limits.egressRate);
+  }
 });
 
 test.serial('with shapedSubnets only traffic with these is limited', async (t) => {

@@ -75,27 +75,35 @@ test('what only passes through the host to the same port elsewhere is left alone
 test('a mapping for one address of the host comes before the one for all', async (t) => {
   const {host} = await prepare(t);
   await host.sh('ip address add 192.0.2.9/24 dev uplink; ip address add 2001:db8:2::9/64 dev uplink nodad');
-  await attachMapped(host, 'all', [web]);
-  await attachMapped(host, 'one', [
-    {...web, hostIP: '192.0.2.9'},
-    {...web, hostIP: '2001:db8:2::9'},
+  await attachMapped(host, 'pod', [
+    web,
+    {...web, containerPort: 81, hostIP: '192.0.2.9'},
+    {...web, containerPort: 81, hostIP: '2001:db8:2::9'},
+  ]);
+  await attachMapped(host, 'other', [
     {...web, hostPort: 8081, hostIP: '127.0.0.1'},
+    {...web, hostPort: 8081, hostIP: '2001:db8:2::9'},
     {...web, hostPort: 8082, hostIP: '0.0.0.0'},
   ]);
-  await serve(host, 'all', 'all', 80);
-  await serve(host, 'one', 'one', 80);
+  await serve(host, 'pod', 'all', 80);
+  await serve(host, 'pod', 'one', 81);
+  await serve(host, 'other', 'other', 80);
   const at = (address: string, port = 8080) => ({address, port});
   t.deepEqual(
     await ask(host, 'outside', at('192.0.2.9'), at('2001:db8:2::9'), at('192.0.2.1'), at('2001:db8:2::1')),
     ['one sees 192.0.2.2', 'one sees 2001:db8:2::2', 'all sees 192.0.2.2', 'all sees 2001:db8:2::2'],
   );
-  t.deepEqual(await ask(host, undefined, at('127.0.0.1', 8081), at('192.0.2.1', 8081)), [
-    'one sees 10.61.0.1',
-    'ECONNREFUSED',
-  ]);
+  // What marks a port as taken leads nowhere: at other addresses it is the host's own.
+  t.deepEqual(
+    await ask(host, undefined, at('127.0.0.1', 8081), at('192.0.2.1', 8081), at('2001:db8:2::1', 8081)),
+    ['other sees 10.61.0.1', 'ECONNREFUSED', 'ECONNREFUSED'],
+  );
+  // Over IPv6 with an address of the host: by the container itself, and by the host.
+  t.deepEqual(await ask(host, 'other', at('2001:db8:2::9', 8081)), ['other sees 2001:db8:61::1']);
+  t.deepEqual(await ask(host, undefined, at('2001:db8:2::9', 8081)), ['other sees 2001:db8:2::9']);
   // 0.0.0.0 is every address of IPv4.
   t.deepEqual(await ask(host, 'outside', at('192.0.2.1', 8082), at('2001:db8:2::1', 8082)), [
-    'one sees 192.0.2.2',
+    'other sees 192.0.2.2',
     'ECONNREFUSED',
   ]);
 });

@@ -2,7 +2,8 @@ import {once} from 'node:events';
 import {makeHost, type TestHost} from '../harness/host.ts';
 import {testWith} from '../harness/needs.ts';
 import {addOutside} from '../harness/outside.ts';
-import {attachMapped, checkMapped, unmap} from '../harness/ports.ts';
+import {callPlugin, tryPlugin} from '../harness/plugin.ts';
+import {attachMapped, checkMapped, portmapConf, unmap} from '../harness/ports.ts';
 
 const test = testWith('root');
 
@@ -50,4 +51,25 @@ test('a mapped port of SCTP is reached from outside, from the host and from the 
   t.is((await checkMapped(host, mapped)).code, 0);
   await unmap(host, mapped);
   t.is(await ask(host, 'outside', v4), 'refused');
+
+  // For one address of each family: the host's other ones are its own.
+  const one = [v4, v6].map((hostIP) => ({hostPort: 8080, containerPort: 80, protocol: 'sctp', hostIP}));
+  const conf = portmapConf('ports', one);
+  await callPlugin(host, {...mapped.call, conf, command: 'ADD'});
+  await host.sh('ip address add 192.0.2.9/24 dev uplink; ip address add 2001:db8:2::9/64 dev uplink nodad');
+  t.is(await ask(host, 'outside', v4), 'sctp sees 192.0.2.2');
+  t.is(await ask(host, 'outside', v6), 'sctp sees 2001:db8:2::2');
+  t.is(await ask(host, 'outside', '192.0.2.9'), 'refused');
+  t.is(await ask(host, 'outside', '2001:db8:2::9'), 'refused');
+  t.is(await ask(host, undefined, v6), 'sctp sees 2001:db8:2::1');
+  t.is(await ask(host, 'pod', v6), 'sctp sees 2001:db8:61::1');
+  t.is(await ask(host, undefined, '127.0.0.1'), 'refused');
+  // The port of all addresses is not free.
+  const other = await attachMapped(host, 'other', []);
+  const all = portmapConf('ports', [{hostPort: 8080, containerPort: 80, protocol: 'sctp'}]);
+  const {reply} = await tryPlugin(host, {...other.call, conf: all, command: 'ADD'});
+  t.regex(reply?.msg ?? '', /^host port 8080\/sctp of \S+ is already mapped to container "pod"/);
+  await callPlugin(host, {...mapped.call, conf, command: 'DEL'});
+  t.is(await ask(host, 'outside', v4), 'refused');
+  t.is(await ask(host, 'outside', v6), 'refused');
 });
