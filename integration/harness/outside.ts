@@ -20,6 +20,12 @@ export async function addOutside(host: TestHost): Promise<Outside> {
     nsenter --net=/run/netns/outside ip address add 2001:db8:2::2/64 dev eth0 nodad
     nsenter --net=/run/netns/outside ip link set eth0 up
   `);
+  // A link that came up a moment ago may lose its first packets; tests are about those of containers.
+  for (const address of ['192.0.2.2', '2001:db8:2::2'])
+    await host.sh(`for i in 1 2 3 4 5; do ping -c 1 -W 1 "$1" >/dev/null && exit; done; exit 1`, {
+      args: [address],
+      timeoutMs: 30_000,
+    });
   return {
     netns: 'outside',
     hostAddresses: ['192.0.2.1', '2001:db8:2::1'],

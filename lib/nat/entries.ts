@@ -47,9 +47,12 @@ interface Group<E> {
 /**
  * Adds elements to the maps of the table. On a host where all else was done before this is one transaction of a message for each
  * map; whatever turns out to be missing or in the way is dealt with in further ones. Throws the NetlinkError of what was
- * refused for another reason.
+ * refused for another reason. Whether tables or chains were missing.
  */
-export async function ensureEntries<E extends Entry>(nft: NetfilterSocket, wanted: Wanted<E>): Promise<void> {
+export async function ensureEntries<E extends Entry>(
+  nft: NetfilterSocket,
+  wanted: Wanted<E>,
+): Promise<boolean> {
   let entries = wanted.entries;
   // Beside the elements the next transaction makes nothing, until a refusal shows that it has to.
   let withTable = false;
@@ -66,7 +69,7 @@ export async function ensureEntries<E extends Entry>(nft: NetfilterSocket, wante
       ...empty,
       ...groups.flatMap(({remove, add}) => [...remove, add]),
     ]);
-    if (failures.length === 0) return;
+    if (failures.length === 0) return withTable;
     const errors = new Map(failures.map(({operation, error}) => [operation, error]));
 
     // Somebody else made such a chain in the meantime: it has its rules.
@@ -92,6 +95,7 @@ export async function ensureEntries<E extends Entry>(nft: NetfilterSocket, wante
     together &&= next.together;
     if (attempt > 3) await new Promise((resolve) => setTimeout(resolve, Math.random() * attempt));
   }
+  return withTable;
 }
 
 interface Judgement<E> {

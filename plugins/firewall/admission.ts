@@ -52,9 +52,8 @@ async function planAdmission(nft: NetfilterSocket, family: Family, mark: number)
   const filter = {family: tableFamilies[family], table: 'filter'} as const;
   const forward = {...filter, chain: forwardName};
   if ((await findChain(nft, forward))?.hook !== forwardHook) return [];
-  const isAdmission = (rule: RuleInfo) => matchesRule(admission(mark), withoutComment(rule));
   const rules = await listRules(nft, forward);
-  if (rules.some(isAdmission)) return [];
+  if (rules.some((each) => isAdmission(each, mark))) return [];
   const rule = {statements: admission(mark), comment: admissionComment};
   const place = (chain: ChainRef, before: RuleInfo | undefined) =>
     before ? insertRule({...chain, ...rule, before: before.handle}) : addRule({...chain, ...rule});
@@ -64,21 +63,19 @@ async function planAdmission(nft: NetfilterSocket, family: Family, mark: number)
   if (!rules.some((each) => findTarget(each) === dockerName)) return [insertRule({...forward, ...rule})];
   const docker = {...filter, chain: dockerName};
   const others = await listRules(nft, docker);
-  if (others.some(isAdmission)) return [];
+  if (others.some((each) => isAdmission(each, mark))) return [];
   // What the administrator drops there stays dropped.
   return [place(docker, others.find(isReturn))];
 }
 
-/** As iptables-restore writes it back, the comment is a match. */
-function withoutComment(rule: RuleInfo): RuleInfo {
-  const expressions = rule.expressions.filter(({name, data}) => {
-    return !(name === 'match' && 'name' in data && data.name === 'comment');
-  });
-  return {...rule, expressions: expressions.map(withoutValue)};
-}
-
-function withoutValue(expression: RuleInfo['expressions'][number]): RuleInfo['expressions'][number] {
-  return expression.name === 'counter' ? {name: 'counter', data: {bytes: 0n, packets: 0n}} : expression;
+/** Whether a rule accepts packets with the mark: ours, or the administrator's, who may count them or not. */
+export function isAdmission(rule: RuleInfo, mark: number): boolean {
+  const wanted = [matchMarkBit(mark), verdict({kind: 'accept'})];
+  // As iptables-restore writes it back, the comment is a match.
+  const expressions = rule.expressions.filter(
+    ({name, data}) => name !== 'counter' && !(name === 'match' && 'name' in data && data.name === 'comment'),
+  );
+  return matchesRule(wanted, {...rule, expressions});
 }
 
 /** A RETURN of all that comes so far. */

@@ -8,6 +8,7 @@ import {isDenied, isUnsupported, NetlinkError} from '../../lib/netlink/error.ts'
 import {isMissingNftables} from '../../lib/netlink/nft/socket.ts';
 import {ensureAdmission, findUnadmitted} from './admission.ts';
 import type {Backend} from './conf.ts';
+import {findForeignChains} from './foreign-chains.ts';
 import {checkIptablesBackend, ensureIptables} from './iptables.ts';
 import {planLegacyAdmission} from './iptables-rules.ts';
 import {changeLegacyFilter} from './legacy.ts';
@@ -60,7 +61,7 @@ async function ensureByNft(call: Call, host: Host, wanted: Wanted): Promise<void
   const families = familiesOf(wanted.ips);
   // Our own iptables-legacy processes come last: nothing else need wait for them.
   await allDone([
-    ensureWithPorts(call, host, wanted),
+    ensureOwn(call, host, wanted),
     ensureAdminChain(host.nft, wanted.adminChain),
     ensureAdmission(host.nft, families, wanted.mark),
   ]);
@@ -70,29 +71,51 @@ async function ensureByNft(call: Call, host: Host, wanted: Wanted): Promise<void
   for (const family of unreached) call.warn(unreachedSentence(family));
 }
 
-/** Without the filter between ports where the kernel has none. */
-async function ensureWithPorts(call: Call, host: Host, wanted: Wanted): Promise<void> {
+async function ensureOwn(call: Call, host: Host, wanted: Wanted): Promise<void> {
+  const isFirst = await ensureWithPorts(call, host, wanted);
+  if (isFirst) await warnOfForeignChains(call, host, wanted);
+}
+
+/** Said by the first ADD of a host, by CHECK and by STATUS: a look at all chains is too much for every ADD. */
+export async function warnOfForeignChains(
+  call: Call,
+  host: Host,
+  {ips, mark}: Pick<Wanted, 'ips' | 'mark'>,
+): Promise<void> {
+  const families = ips.length === 0 ? ([4, 6] as const) : familiesOf(ips);
+  for (const {sentence} of await findForeignChains(host.nft, families, mark)) call.warn(sentence);
+}
+
+/** Without the filter between ports where the kernel has none. Whether it is the first of the host. */
+async function ensureWithPorts(call: Call, host: Host, wanted: Wanted): Promise<boolean> {
   const {isolation} = wanted;
   if (!isolation || isolation.ports.length === 0) return ensureAdmitted(host.nft, wanted);
   try {
-    await ensureAdmitted(host.nft, wanted);
+    return await ensureAdmitted(host.nft, wanted);
   } catch (error) {
     if (!isUnsupported(error)) throw error;
-    await ensureAdmitted(host.nft, {...wanted, isolation: {...isolation, ports: []}});
+    const isFirst = await ensureAdmitted(host.nft, {...wanted, isolation: {...isolation, ports: []}});
     call.warn(
       `the kernel has no nftables for bridges: containers of "${isolation.bridge}" are isolated from each other only where ` +
         'br_netfilter is loaded and net.bridge.bridge-nf-call-iptables is 1',
     );
+    return isFirst;
   }
 }
 
 async function checkByNft(call: Call, host: Host, wanted: Wanted): Promise<string[]> {
   const families = familiesOf(wanted.ips);
-  const [missing, unadmitted] = await Promise.all([
+  const [missing, unadmitted, foreign] = await Promise.all([
     checkAdmitted(host.nft, wanted),
     findUnadmitted(host.nft, families, wanted.mark),
+    findForeignChains(host.nft, families, wanted.mark),
   ]);
   const sentences = [...missing, ...unadmitted.map((family) => unadmittedSentence(family, 'nft'))];
+  for (const {sentence, mayAdmit} of foreign) {
+    // What its other rules let through cannot be told.
+    if (mayAdmit) call.warn(sentence);
+    else sentences.push(sentence);
+  }
   const unreached = await changeLegacyFilter(call, families, (saved, family) => {
     if (planLegacyAdmission(wanted.mark, saved).length > 0)
       sentences.push(unadmittedSentence(family, 'legacy'));

@@ -105,9 +105,10 @@ function planChains({mark, isolation}: Wanted): readonly RuledChain[] {
 /**
  * Admits what the attachment sends, what is answered to it and what was published of it, and keeps bridges apart. On a
  * host where all else was done before this is one transaction. An address that somebody else left behind is taken over.
+ * Whether chains had to be made: of a host's first container.
  */
-export async function ensureAdmitted(nft: NetfilterSocket, wanted: Wanted): Promise<void> {
-  await ensureEntries(nft, {
+export async function ensureAdmitted(nft: NetfilterSocket, wanted: Wanted): Promise<boolean> {
+  return ensureEntries(nft, {
     entries: planEntries(wanted),
     tables: () => tableOperations({withPorts: (wanted.isolation?.ports.length ?? 0) > 0}),
     chains: planChains(wanted),

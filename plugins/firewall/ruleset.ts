@@ -89,7 +89,7 @@ export const isolatedPorts = {...portTable, set: 'isolated-ports', key: 'ifname'
 export const adminJumps = {...table, chain: 'admin'} as const;
 
 /** Before iptables, whose rules see the mark. */
-const priority = -1;
+export const forwardPriority = -1;
 /** linux/netfilter_bridge.h, NF_BR_PRI_FILTER_BRIDGED. */
 const bridgePriority = -200;
 
@@ -114,7 +114,7 @@ const policyChain: RuledChain = {
 const forwardChain: RuledChain = {
   ...table,
   chain: 'forward',
-  base: {type: 'filter', hook: 'forward', priority},
+  base: {type: 'filter', hook: 'forward', priority: forwardPriority},
   rules: [
     [jump(adminJumps.chain)],
     [jump(policyChain.chain)],
