@@ -13,9 +13,11 @@ import {masq} from './expr/masq.ts';
 import {match} from './expr/match.ts';
 import {meta} from './expr/meta.ts';
 import {nat} from './expr/nat.ts';
+import {notrack} from './expr/notrack.ts';
 import {payload} from './expr/payload.ts';
 import {range} from './expr/range.ts';
 import {redir} from './expr/redir.ts';
+import {rt} from './expr/rt.ts';
 
 /** Attributes of every expression, by the name the kernel knows it by. */
 const tables = {
@@ -30,8 +32,10 @@ const tables = {
   match,
   meta,
   nat,
+  notrack,
   payload,
   range,
+  rt,
   redir,
 } as const;
 
@@ -63,8 +67,9 @@ export const expressionCodec: Codec<Expression | OtherExpression> = {
       return;
     }
     putAttribute(w, numbers.name, string, expression.name);
-    const codec = tables[expression.name] as Codec<Expression['data']>;
-    putAttribute(w, numbers.data, codec, expression.data);
+    const codec = tables[expression.name] as Codec<Expression['data']> & Pick<Tables[Name], 'table'>;
+    // One that has no attributes has no nest for them either.
+    if (Object.keys(codec.table).length > 0) putAttribute(w, numbers.data, codec, expression.data);
   },
   get(b, start, end) {
     let kind = '';

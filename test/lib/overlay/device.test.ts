@@ -34,7 +34,7 @@ function found(changes: Partial<Link> = {}, data: VxlanData = {}): {link: Link; 
     info: {kind: 'vxlan', data: {...vxlanData(spec), ...data}},
     ...changes,
   } satisfies Link;
-  return {link: link as Link, addresses: [address('10.244.1.0/32')]};
+  return {link, addresses: [address('10.244.1.0/32')]};
 }
 
 function address(text: string, scope = 0): Address {

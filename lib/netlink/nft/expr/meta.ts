@@ -5,4 +5,4 @@ import {u32be} from '../../codec.ts';
 export const meta = attrs({dreg: [1, u32be], key: [2, u32be], sreg: [3, u32be]});
 
 /** enum nft_meta_keys, those used. */
-export const metaKeys = {mark: 3, iifname: 6, oifname: 7, nfproto: 15, l4proto: 16} as const;
+export const metaKeys = {mark: 3, iifname: 6, oifname: 7, nfproto: 15, l4proto: 16, secpath: 25} as const;

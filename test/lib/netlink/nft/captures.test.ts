@@ -33,11 +33,21 @@ import {
   matchInputInterfaceSet,
   matchMarkBit,
   matchSourceMac,
+  redirectTo,
   setMarkBit,
   verdict,
   verdictOfAddress,
 } from '../../../../lib/netlink/nft/statement.ts';
 import {addTable, deleteTable, ensureTable} from '../../../../lib/netlink/nft/table.ts';
+import {
+  masqueradeAs,
+  matchArrivedClear,
+  matchLeavesClear,
+  matchOutputInterface,
+  matchSourceSet,
+  matchVxlan,
+  notrack,
+} from '../../../../lib/netlink/nft/tunnel.ts';
 import {ipBytes, parseIp} from '../../../../lib/ip/address.ts';
 import {parseCidr} from '../../../../lib/ip/cidr.ts';
 
@@ -90,6 +100,17 @@ const spareRules = (rules: Readonly<Record<string, readonly Statement[]>>) =>
     Object.entries(rules).map(([text, statements]) => [
       `add rule inet weft spare ${text}`,
       addRule({...spare, statements}),
+    ]),
+  );
+
+const tunnel = {family: 'inet', table: 'tunnel'} as const;
+const tunnelMembers = {...tunnel, id: 1, set: 'members', key: 'ipv6_addr'} as const;
+/** Rules of that table, by chain and what they say. */
+const tunnelRules = (rules: Readonly<Record<string, readonly Statement[]>>) =>
+  Object.fromEntries(
+    Object.entries(rules).map(([text, statements]) => [
+      `add rule inet tunnel ${text}`,
+      addRule({...tunnel, chain: text.split(' ')[0]!, statements}),
     ]),
   );
 
@@ -309,6 +330,45 @@ const operations: Record<string, Operation> = {
     chain: 'PREROUTING',
     statements: [matchInputInterface('veth1234'), verdict({kind: 'jump', chain: 'mac'})],
     comment,
+  }),
+  'add table inet tunnel': ensureTable(tunnel),
+  'add set inet tunnel members { type ipv6_addr ; }': ensureSet({...tunnelMembers, id: 1}),
+  'add chain inet tunnel raw { type filter hook prerouting priority -300 ; policy accept ; }': ensureChain({
+    ...tunnel,
+    chain: 'raw',
+    base: {type: 'filter', hook: 'prerouting', priority: -300},
+  }),
+  'add chain inet tunnel nat { type nat hook postrouting priority 102 ; policy accept ; }': ensureChain({
+    ...tunnel,
+    chain: 'nat',
+    base: {type: 'nat', hook: 'postrouting', priority: 102},
+  }),
+  'add chain inet tunnel redirected { type nat hook prerouting priority -100 ; policy accept ; }':
+    ensureChain({
+      ...tunnel,
+      chain: 'redirected',
+      base: {type: 'nat', hook: 'prerouting', priority: -100},
+    }),
+  ...tunnelRules({
+    'raw udp dport 8472 @th,96,24 0x2a notrack': [matchVxlan({port: 8472, vni: 42}), notrack()],
+    'raw ip6 saddr @members accept': [matchSourceSet(6, tunnelMembers), accept],
+    'raw meta ipsec missing counter drop': [
+      matchArrivedClear(),
+      raw({name: 'counter', data: {}}),
+      verdict({kind: 'drop'}),
+    ],
+    'raw oifname "eth*" drop': [matchOutputInterface('eth*'), verdict({kind: 'drop'})],
+    'nat rt ipsec missing drop': [matchLeavesClear(), verdict({kind: 'drop'})],
+    'nat meta l4proto udp masquerade to :8473-65535': [
+      compareProtocol('==', 'udp'),
+      masqueradeAs({ports: {first: 8473, last: 65_535}}),
+    ],
+    'nat meta l4proto udp masquerade to :8473-65535 fully-random': [
+      compareProtocol('==', 'udp'),
+      masqueradeAs({ports: {first: 8473, last: 65_535}, fullyRandom: true}),
+    ],
+    'nat masquerade fully-random': [masqueradeAs({fullyRandom: true})],
+    'redirected meta l4proto udp redirect to :5353': [compareProtocol('==', 'udp'), redirectTo(5353)],
   }),
 };
 

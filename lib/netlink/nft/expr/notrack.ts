@@ -1,0 +1,4 @@
+import {attrs} from '../../attrs.ts';
+
+/** `[ notrack ]`: it has no attributes. */
+export const notrack = attrs({});
