@@ -9,13 +9,37 @@ import {assertNothingLeft, staysByDesign, takeSnapshot} from './harness/snapshot
 const test = testWith('root');
 const directory = path.join(repository, 'conf');
 
+/** What a node of an overlay has: the first of the addresses in conf/, and what an agent wrote. */
+const node = `
+ip link add uplink0 type veth peer name uplink1
+ip address add 192.168.1.11/24 dev uplink0
+for link in uplink0 uplink1; do ip link set $link up; done
+mkdir -p /run/flannel
+cat > /run/flannel/subnet.env <<END
+FLANNEL_NETWORK=10.244.0.0/16
+FLANNEL_SUBNET=10.244.1.1/24
+FLANNEL_MTU=1450
+FLANNEL_IPMASQ=true
+END
+`;
+
+/** The way to other hosts stays, as a bridge does, for the containers to come. */
+const ofTheOverlay = [
+  /^link flannel\.\d vxlan /,
+  /^address flannel\.\d /,
+  /^route \S+ \S* flannel\.\d /,
+  /^link br-vx7 bridge /,
+  /^file \/run\/weft\/overlay\/static\//,
+];
+
 for (const file of readdirSync(directory).filter((name) => name.endsWith('.conflist')))
   test(`conf/${file} makes a network with cnitool`, async (t) => {
     const conflist = JSON.parse(readFileSync(path.join(directory, file), 'utf8')) as {
       readonly name: string;
-      readonly plugins: readonly {readonly bridge: string}[];
+      readonly plugins: readonly {readonly bridge?: string; readonly delegate?: {readonly bridge?: string}}[];
     };
     const host = await makeHost(t);
+    await host.sh(node);
     await host.addNetns('pod');
     const before = await takeSnapshot(host);
     const cnitool = (verb: string) =>
@@ -28,7 +52,8 @@ for (const file of readdirSync(directory).filter((name) => name.endsWith('.confl
       await host.run(host.inNetns('pod', ['ping', '-c', '1', '-W', '2', gateway]));
     await cnitool('check');
     await cnitool('del');
-    const bridge = conflist.plugins[0]?.bridge ?? '';
+    const [first] = conflist.plugins;
+    const bridge = first?.bridge ?? first?.delegate?.bridge ?? '(cni0|br-vx7)';
     const ofTheBridge = new RegExp(`^(address|route \\S+ ) ${bridge} `);
-    await assertNothingLeft(t, host, before, [...staysByDesign, ofTheBridge]);
+    await assertNothingLeft(t, host, before, [...staysByDesign, ofTheBridge, ...ofTheOverlay]);
   });

@@ -102,7 +102,7 @@ export async function macOrigin(host: TestHost, link: string, netns?: string): P
   return Number(stdout);
 }
 
-/** Makes a directory of plugins on the host: ours, and shell scripts by their names. Returns its path, for `dir`. */
+/** Makes a directory of plugins on the host: shell scripts by their names, and ours beside them. Returns its path, for `dir`. */
 export async function makePluginDir(
   host: TestHost,
   scripts: Readonly<Record<string, string>>,
@@ -110,7 +110,12 @@ export async function makePluginDir(
   const dir = '/run/plugins';
   for (const [name, script] of Object.entries(scripts))
     await host.write(`${dir}/${name}`, `#!/bin/sh\n${script}`);
-  await host.sh('chmod 755 "$1"/*; ln -s "$2"/* "$1"/', {args: [dir, pluginDir]});
+  await host.sh(
+    'chmod 755 "$1"/*; for file in "$2"/*; do [ -e "$1/${file##*/}" ] || ln -s "$file" "$1"/; done',
+    {
+      args: [dir, pluginDir],
+    },
+  );
   return dir;
 }
 

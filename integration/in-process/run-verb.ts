@@ -1,4 +1,4 @@
-import {runPlugin} from '../../lib/cni/skel.ts';
+import {runPlugin, type FindBuiltin} from '../../lib/cni/skel.ts';
 import type {Plugin} from '../../lib/cni/plugin.ts';
 import type {Host} from '../../lib/host.ts';
 
@@ -11,6 +11,8 @@ export interface VerbCall {
   readonly conf: string;
   /** The plugin that IPAM is, if it is asked. */
   readonly ipam?: Plugin<Host>;
+  /** The plugin that each file is, where there are several delegates. */
+  readonly findBuiltin?: FindBuiltin<Host>;
 }
 
 export interface VerbOutcome {
@@ -22,7 +24,7 @@ export interface VerbOutcome {
 /** Runs a verb of a plugin in this process, for a container's eth0, and closes the host. */
 export async function runVerb(
   plugin: Plugin<Host>,
-  {command, netns, containerId = 'c', conf, ipam}: VerbCall,
+  {command, netns, containerId = 'c', conf, ipam, findBuiltin}: VerbCall,
   host: Host,
 ): Promise<VerbOutcome> {
   let stdout = '';
@@ -45,7 +47,7 @@ export async function runVerb(
       stderr += text;
     },
   };
-  const code = await runPlugin(plugin, io, host, () => ipam);
+  const code = await runPlugin(plugin, io, host, findBuiltin ?? (() => ipam));
   host.close();
   return {code, stdout, stderr};
 }
