@@ -6,7 +6,7 @@ import type {Family} from '../../lib/ip/address.ts';
 import {findTool} from '../../lib/nat/iptables-command.ts';
 import {isDenied, isUnsupported, NetlinkError} from '../../lib/netlink/error.ts';
 import {isMissingNftables} from '../../lib/netlink/nft/socket.ts';
-import {ensureAdmission, findUnadmitted} from './admission.ts';
+import {ensureAdmission, findUnadmitted} from '../../lib/nat/admission.ts';
 import type {Backend} from './conf.ts';
 import {findForeignChains} from './foreign-chains.ts';
 import {checkIptablesBackend, ensureIptables} from './iptables.ts';

@@ -7,10 +7,9 @@ import {listRules} from '../../lib/netlink/nft/rule.ts';
 import type {RuleInfo} from '../../lib/netlink/nft/rule.ts';
 import type {NetfilterSocket} from '../../lib/netlink/nft/socket.ts';
 import {parseVerdict} from '../../lib/netlink/nft/verdict.ts';
-import {isAdmission} from './admission.ts';
-import {forwardName} from './admission-names.ts';
+import {isAdmission} from '../../lib/nat/admission.ts';
+import {forwardName, tableFamilies} from '../../lib/nat/admission-names.ts';
 import {formatMark, forwardPriority, table as own} from './ruleset.ts';
-import {tableFamilies} from './statements.ts';
 
 // Chains of an administrator, in nftables' own language. They are left as they are: what is in them may be meant. But where
 // one drops what is forwarded and does not know our mark, somebody should be told which rule is missing.

@@ -1,6 +1,6 @@
 import type {Ip} from '../../lib/ip/address.ts';
 import {formatCidr, hostCidr} from '../../lib/ip/cidr.ts';
-import {admissionComment, dockerName, forwardName, referenceJumps} from './admission-names.ts';
+import {admissionComment, dockerName, forwardName, referenceJumps} from '../../lib/nat/admission-names.ts';
 import type {Policy} from './conf.ts';
 import {formatMark} from './ruleset.ts';
 

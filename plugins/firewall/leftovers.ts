@@ -10,7 +10,7 @@ import {transact} from '../../lib/netlink/nft/transaction.ts';
 import {parseVerdict} from '../../lib/netlink/nft/verdict.ts';
 import {planAddressRemoval} from './iptables-rules.ts';
 import {changeLegacyFilter} from './legacy.ts';
-import {tableFamilies} from './statements.ts';
+import {tableFamilies} from '../../lib/nat/admission-names.ts';
 
 // Rules by address in the reference's chain CNI-FORWARD: of the reference plugin, or of our iptables backend.
 

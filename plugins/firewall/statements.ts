@@ -1,4 +1,3 @@
-import type {Family} from '../../lib/ip/address.ts';
 import {cmpOps} from '../../lib/netlink/nft/expr/cmp.ts';
 import {ctKeys, ctStates} from '../../lib/netlink/nft/expr/ct.ts';
 import {metaKeys} from '../../lib/netlink/nft/expr/meta.ts';
@@ -48,11 +47,6 @@ export function matchReturnTraffic(): Statement {
   };
 }
 
-/** `counter`, as iptables puts one into each of its rules. */
-export function counter(): Statement {
-  return {text: 'counter', expressions: [{name: 'counter', data: {bytes: 0n, packets: 0n}}]};
-}
-
 /** The key of a set of interface names. */
 export function nameKey(name: string): Uint8Array {
   const key = Buffer.alloc(16);
@@ -64,9 +58,6 @@ export function nameKey(name: string): Uint8Array {
 export function pairKey(from: string, to: string): Uint8Array {
   return Buffer.concat([nameKey(from), nameKey(to)]);
 }
-
-/** iptables' word for a family in the names of its tools and tables. */
-export const tableFamilies = {4: 'ip', 6: 'ip6'} as const satisfies Record<Family, string>;
 
 function loadName(key: 'iifname' | 'oifname', dreg: number): Expression {
   return {name: 'meta', data: {key: metaKeys[key], dreg}};

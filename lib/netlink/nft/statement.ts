@@ -133,6 +133,11 @@ export function matchSourceMac(mac: string): Statement {
   };
 }
 
+/** `counter`, which counts packets and bytes from here on; iptables has one in each of its rules. */
+export function counter(): Statement {
+  return {text: 'counter', expressions: [{name: 'counter', data: {bytes: 0n, packets: 0n}}]};
+}
+
 export function masquerade(): Statement {
   return {text: 'masquerade', expressions: [{name: 'masq', data: {}}]};
 }

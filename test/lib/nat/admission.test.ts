@@ -1,7 +1,7 @@
 import test from 'ava';
 import {insertRule} from '../../../lib/netlink/nft/rule.ts';
 import {Writer} from '../../../lib/netlink/writer.ts';
-import {admission} from '../../../plugins/firewall/admission.ts';
+import {admission} from '../../../lib/nat/admission.ts';
 
 // What Debian's iptables 1.8.9 sends to the kernel for
 //   iptables -I FORWARD 1 -m mark --mark 0x1000/0x1000 -j ACCEPT

@@ -1,15 +1,14 @@
-import type {Family} from '../../lib/ip/address.ts';
-import {findChain} from '../../lib/netlink/nft/chain.ts';
-import type {ChainRef} from '../../lib/netlink/nft/chain.ts';
-import type {Operation} from '../../lib/netlink/nft/operation.ts';
-import {addRule, findTarget, insertRule, listRules, matchesRule} from '../../lib/netlink/nft/rule.ts';
-import type {RuleInfo, Statement} from '../../lib/netlink/nft/rule.ts';
-import type {NetfilterSocket} from '../../lib/netlink/nft/socket.ts';
-import {matchMarkBit, verdict} from '../../lib/netlink/nft/statement.ts';
-import {transact} from '../../lib/netlink/nft/transaction.ts';
-import {parseVerdict} from '../../lib/netlink/nft/verdict.ts';
-import {admissionComment, dockerName, forwardName, referenceJumps} from './admission-names.ts';
-import {counter, tableFamilies} from './statements.ts';
+import type {Family} from '../ip/address.ts';
+import {findChain} from '../netlink/nft/chain.ts';
+import type {ChainRef} from '../netlink/nft/chain.ts';
+import type {Operation} from '../netlink/nft/operation.ts';
+import {addRule, findTarget, insertRule, listRules, matchesRule} from '../netlink/nft/rule.ts';
+import type {RuleInfo, Statement} from '../netlink/nft/rule.ts';
+import type {NetfilterSocket} from '../netlink/nft/socket.ts';
+import {counter, matchMarkBit, verdict} from '../netlink/nft/statement.ts';
+import {transact} from '../netlink/nft/transaction.ts';
+import {parseVerdict} from '../netlink/nft/verdict.ts';
+import {admissionComment, dockerName, forwardName, referenceJumps, tableFamilies} from './admission-names.ts';
 
 // The one rule in chains that are not ours. A packet that our chain accepts still meets the chains of others at the same
 // hook, and a policy DROP there is final. So theirs accepts what bears our mark: a rule that iptables can list, save and
