@@ -22,6 +22,7 @@ import {
   type Measured,
 } from './chain-report.ts';
 import type {Answer, Order, Setting} from './chain-worker.ts';
+import {findIptables} from './site.ts';
 
 /*
  * What podman's default chain (bridge, portmap with one port, firewall, tuning) costs per container, on a node with
@@ -94,25 +95,6 @@ async function openSite(kind: Kind, size: number): Promise<Site> {
       resolve({shares: [], cpuMs: 0, error: `the worker ended with ${code}: ${said}`});
   });
   return {...makeMeasured(kind, size), host, worker, waiting};
-}
-
-/** The programs themselves, on a PATH: the cache's scripts around them would be counted, and cost time. */
-async function findIptables(host: TestHost): Promise<Record<string, string>> {
-  const root = await ensurePackages('tools');
-  const lib = `${root}/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`;
-  await host.sh(
-    `mkdir /run/tools
-    for tool in iptables ip6tables; do for verb in "" -save -restore; do
-      ln -s "$1/usr/sbin/xtables-nft-multi" /run/tools/$tool$verb
-    done; done
-    ln -s "$1/usr/sbin/nft" /run/tools/nft`,
-    {args: [root]},
-  );
-  return {
-    PATH: '/run/tools:/usr/sbin:/usr/bin:/sbin:/bin',
-    LD_LIBRARY_PATH: lib,
-    XTABLES_LIBDIR: `${lib}/xtables`,
-  };
 }
 
 async function obtain(site: Site, order: Order): Promise<Answer> {
