@@ -8,6 +8,7 @@ import {cniShape} from './cni/conf.ts';
 import {absolutePath} from './fields.ts';
 import {httpShape} from './http/conf.ts';
 import {overlayShape} from './overlay/conf.ts';
+import {namesShape} from './names/conf.ts';
 
 export const defaultConfigFile = '/etc/weft/agent.json';
 
@@ -19,9 +20,12 @@ const agentShape = prepareShape(
     logFile: z.optional(absolutePath),
     /** Where the sockets are; made if it is not there. */
     runDir: z._default(absolutePath, '/run/weft'),
+    /** This host's name among others; the machine's if not given. */
+    node: z.optional(z.string().check(z.regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/))),
     http: z._default(httpShape, {}),
     cni: z._default(cniShape, {enabled: true, maxCalls: 1024}),
     overlay: z.optional(overlayShape),
+    names: z.optional(namesShape),
     repair: z.optional(z.unknown()),
   }),
 );

@@ -1,8 +1,10 @@
+import {hostname} from 'node:os';
 import {join, resolve} from 'node:path';
 import {openLog} from '../lib/log.ts';
 import type {Logger} from '../lib/log.ts';
 import {createHost} from '../lib/host.ts';
 import {createAgent, type Agent} from './agent.ts';
+import {Catalog} from './catalog/catalog.ts';
 import type {PluginCalls} from './cni/calls.ts';
 import {cniRow} from './cni/module.ts';
 import {readConfig, type AgentConfig} from './config.ts';
@@ -42,7 +44,7 @@ export async function runAgent({configFile, env, release, openCalls}: AgentOptio
   const metrics = createMetrics(release);
   const agent = createAgent({
     rows: [cniRow(openCalls), ...modules],
-    context: {config, log, host, metrics},
+    context: {config, log, host, metrics, node: config.node ?? hostname(), catalog: new Catalog()},
     about: {
       version: release.version,
       build: release.id,

@@ -1,6 +1,7 @@
 import type {Registry} from 'prom-client';
 import type {Host} from '../lib/host.ts';
 import type {Logger} from '../lib/log.ts';
+import type {Catalog} from './catalog/catalog.ts';
 import type {AgentConfig} from './config.ts';
 
 /** What a module of the agent is made with. */
@@ -11,6 +12,10 @@ export interface AgentContext {
   readonly host: Host;
   /** Where a module puts its figures, named `weft_<module>_…`. */
   readonly metrics: Registry;
+  /** This host's name among others. */
+  readonly node: string;
+  /** Who has names and what answers for services, shared by those modules. */
+  readonly catalog: Catalog;
 }
 
 /**

@@ -13,4 +13,7 @@ export interface ModuleRow {
 }
 
 /** Those that need nothing but the context, in the order in which they start. */
-export const modules: readonly ModuleRow[] = [namesRow];
+export const modules: readonly ModuleRow[] = [
+  {name: 'overlay', isWanted: ({overlay}) => overlay !== undefined, create: createOverlayModule},
+  namesRow,
+];

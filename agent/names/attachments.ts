@@ -7,9 +7,8 @@ import {
   readDiscovered,
 } from '../../lib/discovery/attachment-file.ts';
 import {ensureDirectory} from '../../lib/files.ts';
-import {parseIp} from '../../lib/ip/address.ts';
 import type {Logger} from '../../lib/log.ts';
-import type {NameEntry} from './entry.ts';
+import type {NamedContainer} from '../catalog/model.ts';
 
 export interface AttachmentEvents {
   put(file: string, attachment: DiscoveredAttachment): void;
@@ -105,19 +104,9 @@ export class AttachmentFiles {
   }
 }
 
-/** What the table knows of an attachment. */
-export function entryOf(file: string, attachment: DiscoveredAttachment): NameEntry {
-  const {network, containerId, names, ips, ports, texts, ttl} = attachment;
-  return {
-    key: file,
-    network,
-    containerId,
-    names,
-    ips: ips.map((ip) => parseIp(ip)).filter((ip) => ip !== undefined),
-    ports,
-    texts,
-    ttl,
-    isCritical: false,
-    weight: 1,
-  };
+/** What all hosts are told of an attachment. */
+export function containerOf(attachment: DiscoveredAttachment, node: string): NamedContainer {
+  const {network, containerId, ifName, domain, names, ips, ports, texts, ttl} = attachment;
+  const key = `${network}/${containerId}:${ifName}`;
+  return {key, node, network, containerId, domain, names, ips, ports, texts, ttl};
 }

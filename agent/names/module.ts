@@ -6,7 +6,9 @@ import {RateLimiter} from '../dns/rate-limit.ts';
 import {followResolvConf, type FollowedFile} from '../dns/resolv-conf.ts';
 import type {AgentContext, AgentModule} from '../module.ts';
 import type {ModuleRow} from '../modules.ts';
-import {AttachmentFiles, entryOf} from './attachments.ts';
+import {AttachmentFiles, containerOf} from './attachments.ts';
+import {everywhere} from './catalog-entries.ts';
+import {feedTable} from './catalog-feed.ts';
 import {defaultNames, type NamesConf} from './conf.ts';
 import {Listeners} from './listeners.ts';
 import {createNamesMetrics} from './metrics.ts';
@@ -16,6 +18,8 @@ import {Responder} from './responder.ts';
 import {NameTable} from './table.ts';
 
 const dnsPort = 53;
+/** The zone of services that belong to no network. */
+const serviceDomain = 'weft.internal';
 
 /** On unless the configuration says otherwise: without attached containers that have names it does nothing. */
 export const namesRow: ModuleRow = {
@@ -26,8 +30,9 @@ export const namesRow: ModuleRow = {
 
 /** The module `names`: a DNS server for attached containers, at the host's addresses in their networks. */
 function createNames(context: AgentContext, conf: NamesConf, runDir: string): AgentModule {
-  const {log, host, metrics} = context;
+  const {log, host, metrics, catalog, node} = context;
   const table = new NameTable();
+  table.putNetwork({name: everywhere, domain: serviceDomain, isInternal: true, upstreams: []});
   /** How many attachments of each network there are: its zone goes with the last. */
   const networks = new Map<string, Map<string, DiscoveredAttachment>>();
   /** The network of each address that is listened on: what the host itself sees there. */
@@ -35,6 +40,7 @@ function createNames(context: AgentContext, conf: NamesConf, runDir: string): Ag
   let hostServers: FollowedFile | undefined;
   let timer: NodeJS.Timeout | undefined;
   let isRedirecting = false;
+  let endFeed: (() => void) | undefined;
 
   const upstreams = conf.upstreams.map((address) => ({address, port: dnsPort}));
   const forwarder = new Forwarder({
@@ -69,14 +75,15 @@ function createNames(context: AgentContext, conf: NamesConf, runDir: string): Ag
     log,
     events: {
       put(file, attachment) {
-        table.put(entryOf(file, attachment));
+        catalog.containers.put('local', containerOf(attachment, node));
         const {network, domain, internal, upstreams: own} = attachment;
         const members = networks.get(network) ?? new Map<string, DiscoveredAttachment>();
         networks.set(network, members.set(file, attachment));
         table.putNetwork({name: network, domain, isInternal: internal, upstreams: own});
       },
-      remove(file, {network}) {
-        table.remove(file);
+      remove(file, attachment) {
+        const {network} = attachment;
+        catalog.containers.remove('local', containerOf(attachment, node).key);
         const members = networks.get(network);
         members?.delete(file);
         if (members?.size !== 0) return;
@@ -88,6 +95,7 @@ function createNames(context: AgentContext, conf: NamesConf, runDir: string): Ag
   });
   const notices = new NoticeServer(async (file) => {
     files.look(file);
+    // The table hears of it in a microtask.
     await serve();
     return listeners.failures()[0];
   }, log);
@@ -135,6 +143,7 @@ function createNames(context: AgentContext, conf: NamesConf, runDir: string): Ag
         pollMs: conf.rescanMs,
         onChange: () => forwarder.forget(),
       });
+      endFeed = feedTable(table, catalog);
       // An agent that ended before may have left redirects.
       isRedirecting = true;
       await rescan();
@@ -143,6 +152,7 @@ function createNames(context: AgentContext, conf: NamesConf, runDir: string): Ag
     },
     async stop() {
       clearInterval(timer);
+      endFeed?.();
       hostServers?.close();
       files.close();
       await notices.close();

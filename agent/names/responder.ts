@@ -6,6 +6,7 @@ import {readQuery, type Query} from '../dns/query.ts';
 import type {Upstream} from '../dns/relay.ts';
 import {formatError, formatResponse, type Response} from '../dns/response.ts';
 import {answer, type View} from './answer.ts';
+import {everywhere} from './catalog-entries.ts';
 import type {NamedNetwork} from './entry.ts';
 import type {NameTable} from './table.ts';
 
@@ -54,16 +55,22 @@ export class Responder {
     return this.#forward(network, view, query, {message, client});
   }
 
-  /** The networks the client is in, the server's own first. A stranger sees nothing. */
+  /** The networks the client is in, the server's own first, and what all networks see. A stranger sees nothing. */
   #viewOf(network: string, {ip}: Client): View {
     const {table, isHost} = this.#options;
-    if (isHost(ip))
-      return {networks: [table.findNetwork(network)].filter((each) => each !== undefined), mayForward: false};
+    if (isHost(ip)) return {networks: this.#networks([network, everywhere]), mayForward: false};
     const attached = table.networksOf(ip);
+    if (attached.length === 0) return {networks: [], mayForward: false};
     const own = attached.includes(network) ? [network] : [];
-    const names = [...own, ...attached.filter((name) => name !== network)];
-    const networks = names.map((name) => table.findNetwork(name)).filter((each) => each !== undefined);
-    return {networks, mayForward: networks.length > 0 && !isClosed(networks)};
+    const networks = this.#networks([...own, ...attached.filter((name) => name !== network)]);
+    return {
+      networks: [...networks, ...this.#networks([everywhere])],
+      mayForward: networks.length > 0 && !isClosed(networks),
+    };
+  }
+
+  #networks(names: readonly string[]): readonly NamedNetwork[] {
+    return names.map((name) => this.#options.table.findNetwork(name)).filter((each) => each !== undefined);
   }
 
   async #forward(

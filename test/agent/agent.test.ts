@@ -1,6 +1,7 @@
 import test from 'ava';
 import {Registry} from 'prom-client';
 import {createAgent} from '../../agent/agent.ts';
+import {Catalog} from '../../agent/catalog/catalog.ts';
 import {parseConfig, type AgentConfig} from '../../agent/config.ts';
 import type {AgentModule} from '../../agent/module.ts';
 import type {ModuleRow} from '../../agent/modules.ts';
@@ -42,6 +43,8 @@ function makeAgent({
       log: openLog({level: 'silent'}),
       host: undefined as never,
       metrics: new Registry(),
+      node: 'node-a',
+      catalog: new Catalog(),
     },
     about: {version: '0.1.0'},
   });
