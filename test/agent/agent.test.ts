@@ -102,11 +102,18 @@ test('ready is who runs and has no reason not to be', async (t) => {
 test('a new configuration starts, stops and changes modules', async (t) => {
   const {agent, log} = makeAgent({config: '{"overlay": {"node": "a"}}', reloads: true});
   await agent.start();
-  await agent.reload(parseConfig('{"overlay": {"node": "b"}, "repair": {}}'));
+  const changed = parseConfig('{"overlay": {"node": "b"}, "repair": {}}');
+  await agent.reload(changed);
   await agent.reload(parseConfig('{}'));
   t.deepEqual(
     log.filter((line) => !line.startsWith('cni')),
-    ['overlay start', 'overlay reload {"node":"b"}', 'repair start', 'overlay stop', 'repair stop'],
+    [
+      'overlay start',
+      `overlay reload ${JSON.stringify(changed.overlay)}`,
+      'repair start',
+      'overlay stop',
+      'repair stop',
+    ],
   );
 });
 
