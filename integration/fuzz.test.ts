@@ -17,6 +17,12 @@ const allowed = [
   /^route /,
   /^file \/run\/(fuzz-a\/\S*(lock|last_reserved)|xtables)/,
 ];
+/** What an agent says, for vxlan. */
+const subnetEnv = `FLANNEL_NETWORK=10.79.0.0/16
+FLANNEL_SUBNET=10.79.7.1/24
+FLANNEL_MTU=1450
+FLANNEL_IPMASQ=true
+`;
 const batches = 10;
 const casesOfBatch = 470;
 const processes = 300;
@@ -26,6 +32,7 @@ test('4,700 mutated calls in one process are refused in JSON or done, and leave 
   t.log(`seed ${seed}: WEFT_FUZZ_SEED=${seed} repeats it`);
   const host = await makeHost(t);
   const netns = await host.addNetns('pod');
+  await host.write('/run/flannel/subnet.env', subnetEnv);
   const before = await takeSnapshot(host);
   const worker = path.join(import.meta.dirname, 'harness/fuzz-worker.ts');
   let succeeded = 0;
@@ -52,6 +59,7 @@ test('300 mutated calls of the executables are refused in JSON or done, and leav
   t.log(`seed ${seed}: WEFT_FUZZ_SEED=${seed} repeats it`);
   const host = await makeHost(t);
   const netns = await host.addNetns('pod');
+  await host.write('/run/flannel/subnet.env', subnetEnv);
   const before = await takeSnapshot(host);
   for (let index = 0; index < processes; index++) {
     const fuzzCase = makeFuzzCase(makeRandom(seed + 1_000_000 + index), {path: pluginDir, netns});

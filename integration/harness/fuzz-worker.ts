@@ -11,6 +11,7 @@ import {plugin as ptp} from '../../plugins/ptp/plugin.ts';
 import {plugin as sbr} from '../../plugins/sbr/plugin.ts';
 import {plugin as staticIpam} from '../../plugins/static/plugin.ts';
 import {plugin as tuning} from '../../plugins/tuning/plugin.ts';
+import {plugin as vxlan} from '../../plugins/vxlan/plugin.ts';
 import {delAfter, makeFuzzCase, type FuzzCase} from './mutate.ts';
 import {makeRandom} from './random.ts';
 
@@ -32,6 +33,7 @@ const plugins: Readonly<Record<string, Plugin<Host>>> = {
   sbr,
   static: staticIpam,
   tuning,
+  vxlan,
 };
 const knownCodes: ReadonlySet<number> = new Set(Object.values(errorCodes));
 const deadlineMs = 10_000;

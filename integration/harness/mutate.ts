@@ -3,7 +3,7 @@ import type {Random} from './random.ts';
 /** By how often each is called: the more there is to go wrong, the more often. */
 const fuzzedPlugins = [
   ...(['bridge', 'bridge', 'bridge', 'bridge', 'bridge', 'host-local', 'host-local', 'ptp', 'ptp'] as const),
-  ...(['loopback', 'static', 'tuning', 'tuning', 'sbr'] as const),
+  ...(['loopback', 'static', 'tuning', 'tuning', 'sbr', 'vxlan', 'vxlan'] as const),
 ];
 type FuzzedPlugin = (typeof fuzzedPlugins)[number];
 
@@ -90,6 +90,7 @@ function baseConf(random: Random): {[key: string]: Value} {
     name: 'fuzz',
     type: 'bridge',
     bridge: 'fuzz0',
+    delegate: {type: random.pick(['bridge', 'bridge', 'bridge', 'ptp']), bridge: 'fuzz1'},
     ipam: {
       type: random.pick(['host-local', 'host-local', 'host-local', 'static']),
       ranges: structuredClone(subnets),
@@ -125,6 +126,16 @@ function baseConf(random: Random): {[key: string]: Value} {
     addSourceHints: true,
     'cni.dev/valid-attachments': [{containerID: 'fuzz-1', ifname: 'eth0'}],
     capabilities: {mac: true},
+    subnetFile: '/run/flannel/subnet.env',
+    dataDir: '/run/fuzz-a',
+    runDir: '/run/fuzz-a',
+    form: 'l2',
+    node: 'a',
+    static: {
+      network: ['10.77.0.0/16', '2001:db8:77::/48'],
+      vni: 7,
+      nodes: [{name: 'a', publicIP: '192.0.2.7', subnets: ['10.77.0.0/24', '2001:db8:77::/64']}],
+    },
   };
   for (const [key, value] of Object.entries(options)) if (random.oneIn(7)) conf[key] = structuredClone(value);
   return conf;

@@ -43,7 +43,7 @@ function directoryOf({runDir}: Places): string {
 /** The file whose lock keeps two calls from making the same devices. */
 export function ensureLockPath(places: Places): string {
   ensureDirectory(directoryOf(places), 0o755);
-  return join(directoryOf(places), `${places.network}.lock`);
+  return join(directoryOf(places), 'lock');
 }
 
 /** `undefined` where there is none, or one of another format. */
