@@ -40,6 +40,7 @@ export class OverlayPlanner {
       network,
       protocol: local.protocol ?? overlayProtocol,
       devices,
+      subnets: self.subnets,
       peers: states,
       conflicts: [...conflicts, ...more],
       sources: peers.flatMap(({underlay}) => underlay),

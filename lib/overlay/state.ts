@@ -70,6 +70,8 @@ export interface Desired {
   readonly network: OverlayNetwork;
   readonly protocol: number;
   readonly devices: readonly DeviceSpec[];
+  /** This host's own part of the network. */
+  readonly subnets: readonly Cidr[];
   readonly peers: readonly PeerState[];
   /** Peers that were left out, and why. */
   readonly conflicts: readonly Conflict[];
