@@ -1,3 +1,4 @@
+import type {ExecutionContext} from 'ava';
 import {addressesOf} from './harness/attachment.ts';
 import {firewall, guard, listRuleset, network, pingAll, prepare, saveFilter} from './harness/firewall.ts';
 import {makeHost} from './harness/host.ts';
@@ -15,6 +16,19 @@ const long = 180_000;
 
 const dropForwarded = (host: TestHost, variant: 'nft' | 'legacy') =>
   host.sh(`iptables-${variant} -P FORWARD DROP; ip6tables-${variant} -P FORWARD DROP`);
+
+/** Tools that save and restore everything, as firewalls and Kubernetes components do, change nothing. */
+async function assertRestorable(
+  t: ExecutionContext,
+  host: TestHost,
+  variant: 'nft' | 'legacy',
+): Promise<void> {
+  const saved = await saveFilter(host, variant);
+  t.is(saved.filter((line) => line.includes('weft: traffic of containers')).length > 0, true);
+  for (const tool of [`iptables-${variant}`, `ip6tables-${variant}`])
+    await host.sh(`${tool}-save | ${tool}-restore`);
+  t.deepEqual(await saveFilter(host, variant), saved);
+}
 
 for (const variant of ['nft', 'legacy'] as const)
   test(`a container talks to the outside where iptables-${variant} drops what is forwarded`, async (t) => {
@@ -37,10 +51,7 @@ for (const variant of ['nft', 'legacy'] as const)
       saved.filter((line) => line.startsWith('-A')),
       [rule, rule],
     );
-    // Tools that save and restore everything, as firewalls and Kubernetes components do, lose nothing.
-    for (const tool of [`iptables-${variant}`, `ip6tables-${variant}`])
-      await host.sh(`${tool}-save | ${tool}-restore`);
-    t.deepEqual(await saveFilter(host, variant), saved);
+    await assertRestorable(t, host, variant);
     t.deepEqual(await pingAll(host, 'pod', outside.addresses), both);
     await callPlugin(host, {...call, command: 'CHECK'});
     await callPlugin(host, {...call, command: 'ADD'});
@@ -85,6 +96,11 @@ test('on a Docker host the rule is in DOCKER-USER, behind those of the administr
     ],
   );
   await callPlugin(host, {...allowed.call, command: 'CHECK'});
+  await assertRestorable(t, host, 'nft');
+  t.deepEqual(await pingAll(host, 'allowed', outside.addresses), both);
+  t.deepEqual(await pingAll(host, 'banned', outside.addresses), [false, true]);
+  for (const command of ['CHECK', 'ADD'] as const) await callPlugin(host, {...allowed.call, command});
+  await assertRestorable(t, host, 'nft');
   await host.sh('iptables -F DOCKER-USER');
   t.regex(
     (await tryPlugin(host, {...allowed.call, command: 'CHECK'})).reply?.msg ?? '',
@@ -114,6 +130,10 @@ test('a DOCKER-USER of iptables-legacy is used in the same way', async (t) => {
       '-A DOCKER-USER -j RETURN',
     ],
   );
+  await assertRestorable(t, host, 'legacy');
+  t.deepEqual(await pingAll(host, 'pod', outside.addresses), both);
+  await guard(host, 'third');
+  await assertRestorable(t, host, 'legacy');
 });
 
 test("kube-proxy's marks stay as they are, and another bit can be chosen", async (t) => {
