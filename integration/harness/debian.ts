@@ -27,6 +27,7 @@ export const packageSets = {
   firewalld: ['firewalld', 'dbus-daemon', 'python3', 'python3-dbus', 'python3-gi', 'python3-nftables'],
   etcd: ['etcd-server', 'etcd-client', 'openssl'],
   names: ['dnsperf', 'dnsmasq-base', 'aardvark-dns', 'golang-github-containernetworking-plugin-dnsname'],
+  ufw: ['ufw', 'iptables', 'python3'],
   kernel: ['qemu-system-x86', 'linux-image-amd64', 'busybox-static', 'kmod'],
 } as const satisfies Record<string, readonly string[]>;
 
