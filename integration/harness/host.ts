@@ -54,6 +54,7 @@ mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/machine/etc /run/machine/opt /run/machine/lib /run/machine/cgroup /run/netns /run/lock
 writable() {
   mount --bind "$1" "/run/machine/$2"
+  mount -o remount,bind,ro "/run/machine/$2"
   mount -t tmpfs -o mode=755 tmpfs "$1"
   for entry in "/run/machine/$2"/* "/run/machine/$2"/.[!.]*; do
     if [ -e "$entry" ] || [ -L "$entry" ]; then ln -s "$entry" "$1/"; fi
