@@ -5,7 +5,7 @@ import {makeHost} from './harness/host.ts';
 import type {TestHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
 import {addOutside} from './harness/outside.ts';
-import {callPlugin, referenceDir} from './harness/plugin.ts';
+import {callPlugin, referenceDir, tryPlugin} from './harness/plugin.ts';
 
 const test = testWith('root', 'apt');
 
@@ -85,6 +85,13 @@ for (const variant of ['nft', 'legacy'] as const) {
     for (const {call} of [one, two])
       await callPlugin(host, {...call, dir: referenceDir(), options, command: 'ADD'});
     t.deepEqual(await pingAll(host, 'one', outside.addresses), [true, true]);
+    // It works: our CHECK is content until one of its rules is gone.
+    await callPlugin(host, {...one.call, options, command: 'CHECK'});
+    await host.sh(`iptables-${variant} -D CNI-FORWARD -s ${one.addresses[0]} -j ACCEPT`);
+    const lacking = await tryPlugin(host, {...one.call, options, command: 'CHECK'});
+    t.regex(lacking.reply?.msg ?? '', new RegExp(`^${one.addresses[0]} is not admitted`));
+    const chosen = {...one.call, conf: {...conf, backend: 'nftables'}, options};
+    t.is((await tryPlugin(host, {...chosen, command: 'CHECK'})).code, 1);
     await callPlugin(host, {...one.call, command: 'DEL'});
     await callPlugin(host, {...one.call, command: 'DEL'});
     const left = await saveFilter(host, variant);

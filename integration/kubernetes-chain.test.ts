@@ -6,6 +6,7 @@ import {makeHost, type TestHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
 import {addOutside} from './harness/outside.ts';
 import {pluginDir} from './harness/paths.ts';
+import {showLink} from './harness/attachment.ts';
 import {callPlugin, referenceDir} from './harness/plugin.ts';
 import {chainStays} from './harness/podman-chain.ts';
 import {ask, serve, type Question} from './harness/ports.ts';
@@ -110,6 +111,94 @@ const capabilityArgs = {
     egressBurst: 500_000,
   },
 };
+
+/**
+ * As flannel has the bridge called: without masquerading, which flanneld does itself, with the MTU of its tunnel and a route
+ * to the pods of the other nodes.
+ */
+const ofFlannel = {
+  cniVersion: '1.1.0',
+  name: 'cbr0',
+  plugins: [
+    {
+      type: 'bridge',
+      mtu: 1450,
+      hairpinMode: true,
+      isGateway: true,
+      isDefaultGateway: true,
+      ipMasq: false,
+      ipam: {
+        type: 'host-local',
+        ranges: [[{subnet: '10.244.1.0/24'}], [{subnet: 'fd00:244:1::/64'}]],
+        routes: [{dst: '10.244.0.0/16'}, {dst: 'fd00:244::/32'}],
+      },
+    },
+    {type: 'portmap', capabilities: {portMappings: true}},
+    {type: 'bandwidth', capabilities: {bandwidth: true}},
+  ],
+};
+
+test('behind the bridge that flannel delegates to, ports and limits come with a pod, and go with it, or by GC', async (t) => {
+  t.timeout(300_000);
+  const host = await makeHost(t);
+  const outside = await addOutside(host);
+  const before = await takeSnapshot(host);
+  const callOf = async (name: string, hostPort: number) => ({
+    conflist: ofFlannel,
+    containerId: name,
+    netns: await host.addNetns(name),
+    capabilityArgs: {
+      ...capabilityArgs,
+      portMappings: [
+        {hostPort, containerPort: 80, protocol: 'tcp'},
+        {hostPort, containerPort: 53, protocol: 'udp', hostIP: outside.hostAddresses[0]},
+      ],
+    },
+  });
+  const kept = await callOf('kept', 8080);
+  const stale = await callOf('stale', 8081);
+  const gone = await callOf('gone', 8082);
+  const keptResult = await addChain(host, kept);
+  await addChain(host, stale);
+  const goneResult = await addChain(host, gone);
+  t.is((await listIfbs(host)).length, 3);
+  const {stdout: routes} = await host.run(host.inNetns('kept', ['ip', 'route']));
+  t.regex(routes, /10\.244\.0\.0\/16 via 10\.244\.1\.1/);
+  t.is((await showLink(host, 'eth0', 'kept')).mtu, 1450);
+  for (const name of ['kept', 'stale']) await serve(host, name, name, 80, 53);
+  const [v4, v6] = outside.hostAddresses;
+  const askFor = (port: number) =>
+    ask(host, 'outside', {address: v4, port}, {address: v6, port}, {address: v4, port, protocol: 'udp'});
+  const answers = (name: string) => [
+    `${name} sees 192.0.2.2`,
+    `${name} sees 2001:db8:2::2`,
+    `${name} sees 192.0.2.2`,
+  ];
+  t.deepEqual(await askFor(8080), answers('kept'));
+  t.deepEqual(await askFor(8081), answers('stale'));
+  await delChain(host, gone, goneResult);
+  t.is((await listIfbs(host)).length, 2);
+  // The node went down with it: neither namespace nor result are known any more.
+  await host.removeNetns('stale');
+  for (const plugin of ofFlannel.plugins)
+    await callPlugin(host, {
+      command: 'GC',
+      conf: configurationOf(ofFlannel, plugin),
+      attachments: [{containerID: 'kept', ifname: 'eth0'}],
+    });
+  t.is((await listIfbs(host)).length, 1);
+  t.deepEqual(await listRates(host), [5_000_000, 10_000_000]);
+  t.deepEqual(await askFor(8080), answers('kept'));
+  t.deepEqual(new Set(await askFor(8081)), new Set(['ECONNREFUSED']));
+  for (const plugin of ofFlannel.plugins) {
+    const conf = configurationOf(ofFlannel, plugin, kept.capabilityArgs);
+    const call = {conf, containerId: 'kept', netns: kept.netns, prevResult: keptResult};
+    await callPlugin(host, {...call, command: 'CHECK'});
+  }
+  await delChain(host, kept, keptResult);
+  for (const name of ['kept', 'gone']) await host.removeNetns(name);
+  await assertNothingLeft(t, host, before, [...chainStays, /^process .*port-worker/]);
+});
 
 const swaps = [...chainStays, /^file \/run\/xtables.lock$/];
 

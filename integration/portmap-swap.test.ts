@@ -3,6 +3,7 @@ import {ensurePackages} from './harness/debian.ts';
 import {makeHost, type TestHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
 import {addOutside} from './harness/outside.ts';
+import {pluginDir} from './harness/paths.ts';
 import {callPlugin, referenceDir, tryPlugin} from './harness/plugin.ts';
 import {ask, attachMapped, portmapConf, serve, unmap, type Mapped} from './harness/ports.ts';
 
@@ -55,6 +56,11 @@ for (const [title, more] of [
     t.true((await leftOf(host, 'web')).length > 0);
     const call = {...web.call, ...more};
     delete (call as {dir?: string}).dir;
+    // They work: our CHECK is content until one of the rules is gone.
+    const check = {...web.call, dir: pluginDir, command: 'CHECK'} as const;
+    await callPlugin(host, check);
+    await host.sh('iptables -t nat -F OUTPUT');
+    t.regex((await tryPlugin(host, check)).reply?.msg ?? '', /^port 8080\/tcp is not forwarded/);
     await callPlugin(host, {...call, command: 'DEL'});
     t.deepEqual(await leftOf(host, 'web'), []);
     await callPlugin(host, {...call, command: 'DEL'});
@@ -74,7 +80,9 @@ for (const [title, more] of [
     const call = {...attached.call, conf: portmapConf('ports', mappings)};
     await callPlugin(host, {...call, dir: referenceDir(), options, command: 'ADD'});
     t.true((await leftOf(host, 'web')).length > 0);
+    await callPlugin(host, {...call, options, command: 'CHECK'});
     await callPlugin(host, {...call, ...more, command: 'DEL'});
+    t.is((await tryPlugin(host, {...call, options, command: 'CHECK'})).code, 1);
     t.deepEqual(await leftOf(host, 'web'), []);
   });
 
@@ -89,6 +97,11 @@ test("ports that the reference's nftables backend mapped are removed by ours, th
     add table ${family} cni_hostport { comment "CNI portmap plugin" ; }
     add chain ${family} cni_hostport hostports
     add chain ${family} cni_hostport hostip_hostports
+    add chain ${family} cni_hostport hostports_all
+    add rule ${family} cni_hostport hostports_all jump hostip_hostports
+    add rule ${family} cni_hostport hostports_all jump hostports
+    add chain ${family} cni_hostport prerouting { type nat hook prerouting priority -100 ; }
+    add rule ${family} cni_hostport prerouting fib daddr type local jump hostports_all
     add chain ${family} cni_hostport masquerading { type nat hook postrouting priority 100 ; }`,
   );
   await host.run(['nft', '-f', '-'], {
@@ -96,7 +109,21 @@ test("ports that the reference's nftables backend mapped are removed by ours, th
   });
   const call = {conf: portmapConf('ports', []), containerId: 'web', netns: '', command: 'DEL'} as const;
   t.is((await leftOf(host, '"web"')).length, 3);
+  const prevResult = {
+    cniVersion: '1.0.0',
+    interfaces: [{name: 'eth0', sandbox: '/run/netns/web'}],
+    ips: [
+      {address: '10.61.0.2/24', interface: 0},
+      {address: '2001:db8:61::2/64', interface: 0},
+    ],
+  };
+  const check = {...call, netns: '/run/netns/web', prevResult, command: 'CHECK'} as const;
+  const mapped = {...check, conf: portmapConf('ports', [{hostPort: 8080, containerPort: 80}])};
+  await callPlugin(host, mapped);
+  const more = portmapConf('ports', mappings);
+  t.is((await tryPlugin(host, {...mapped, conf: more})).code, 1);
   await callPlugin(host, call);
+  t.is((await tryPlugin(host, mapped)).code, 1);
   t.deepEqual(await leftOf(host, '"web"'), []);
   t.is((await leftOf(host, '"other"')).length, 3);
 });

@@ -41,7 +41,11 @@ export async function add(call: Call, host: Host): Promise<Result> {
 
 /** What is done beside firewalld, or without it. */
 export function choiceOf({backend}: FirewallConf, firewalld: Firewalld | undefined): Choice {
-  return {backend: backend === 'iptables' ? 'iptables' : 'nftables', withFirewalld: firewalld !== undefined};
+  return {
+    backend: backend === 'iptables' ? 'iptables' : 'nftables',
+    isChosen: backend !== undefined,
+    withFirewalld: firewalld !== undefined,
+  };
 }
 
 /** firewalld where it is asked for, or runs and nothing else is asked for. */

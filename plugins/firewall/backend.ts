@@ -19,6 +19,8 @@ import type {Wanted} from './nft.ts';
 /** What an attachment's traffic is let through with. */
 export interface Choice {
   readonly backend: Exclude<Backend, 'firewalld'>;
+  /** By the configuration, or because nothing was said. */
+  readonly isChosen: boolean;
   /** firewalld as well: then a kernel without nftables is none of our business. */
   readonly withFirewalld: boolean;
 }
@@ -34,11 +36,24 @@ export async function ensureFirewall(call: Call, host: Host, choice: Choice, wan
 
 /** What is missing of it, one sentence each; empty when all is as it should be. */
 export function checkFirewall(call: Call, host: Host, choice: Choice, wanted: Wanted): Promise<string[]> {
+  const {isChosen} = choice;
   return withBackend(call, choice, {
-    nftables: () => checkByNft(call, host, wanted),
+    nftables: async () => {
+      const missing = await checkByNft(call, host, wanted);
+      if (missing.length === 0 || isChosen) return missing;
+      return (await isAdmittedByReference(call, wanted)) ? [] : missing;
+    },
     iptables: () => checkIptablesBackend(wanted, call),
     neither: async () => [],
   });
+}
+
+/** Of a container that was attached before the node was switched over, the reference's rules do until its DEL. */
+async function isAdmittedByReference(call: Call, wanted: Wanted): Promise<boolean> {
+  if (!findTool('iptables-save', call)) return false;
+  // Without support in the kernel it says an error, and there is nothing.
+  const missing = await checkIptablesBackend(wanted, call).catch(() => undefined);
+  return missing?.length === 0;
 }
 
 async function withBackend<T>(

@@ -4,11 +4,16 @@ import type {Host} from '../../lib/host.ts';
 import {checkChain} from '../../lib/nat/table.ts';
 import {findElement} from '../../lib/netlink/nft/element.ts';
 import {sameVerdict} from '../../lib/netlink/nft/verdict.ts';
+import {findTool} from '../../lib/nat/iptables-command.ts';
+import type {IptablesOptions} from '../../lib/nat/iptables-command.ts';
 import {parsePortmapConf} from './conf.ts';
+import type {PortmapConf} from './conf.ts';
 import {planEntries} from './forward.ts';
 import type {ForwardEntry, Forwarding} from './forward.ts';
 import {checkIptables, checkIptablesForwarding} from './iptables.ts';
 import {formatMapping} from './listeners.ts';
+import type {Forward} from './mapping.ts';
+import {hasReferenceForwards} from './reference-nft.ts';
 import {routeLocalnetSysctl} from './localnet.ts';
 import {
   findLocalInterface,
@@ -28,17 +33,42 @@ export async function check(call: Call, host: Host): Promise<void> {
   const localInterface = await findLocalInterface(host, conf, forwards);
   const options = {env: call.env};
   const missing = await withBackend(conf, options, {
-    nftables: () => checkForwarding(host, planForwarding(conf, forwards, localInterface)),
+    async nftables() {
+      const lacking = await checkForwarding(host, planForwarding(conf, forwards, localInterface));
+      if (lacking.length === 0 || conf.backend !== undefined) return lacking;
+      return (await isForwardedByReference(host, conf, {forwards, options})) ? [] : lacking;
+    },
     async iptables() {
       checkIptables(options);
-      const checks = planIptablesForwardings(conf, forwards).map((wanted) =>
-        checkIptablesForwarding(wanted, options),
-      );
-      return (await Promise.all(checks)).flat();
+      return checkInIptables(conf, forwards, options);
     },
   });
   const all = [...missing, ...checkSysctl(host, localInterface)];
   if (all.length > 0) throw new Error(all.join('; '));
+}
+
+async function checkInIptables(
+  conf: PortmapConf,
+  forwards: readonly Forward[],
+  options: IptablesOptions,
+): Promise<string[]> {
+  const checks = planIptablesForwardings(conf, forwards).map((wanted) =>
+    checkIptablesForwarding(wanted, options),
+  );
+  return (await Promise.all(checks)).flat();
+}
+
+/** Of a container that was attached before the node was switched over, its rules do until its DEL. */
+async function isForwardedByReference(
+  host: Host,
+  conf: PortmapConf,
+  {forwards, options}: {readonly forwards: readonly Forward[]; readonly options: IptablesOptions},
+): Promise<boolean> {
+  if (await hasReferenceForwards(host.nft, conf.owner, forwards)) return true;
+  if (!findTool('iptables-save', options)) return false;
+  // Without support in the kernel it says an error, and there is nothing.
+  const missing = await checkInIptables(conf, forwards, options).catch(() => undefined);
+  return missing?.length === 0;
 }
 
 async function checkForwarding(host: Host, wanted: Forwarding): Promise<string[]> {

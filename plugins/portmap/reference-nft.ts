@@ -6,6 +6,7 @@ import {deleteChain, findChain} from '../../lib/netlink/nft/chain.ts';
 import type {Operation} from '../../lib/netlink/nft/operation.ts';
 import {deleteRule, findTarget, listRules} from '../../lib/netlink/nft/rule.ts';
 import type {NetfilterSocket} from '../../lib/netlink/nft/socket.ts';
+import type {Forward} from './mapping.ts';
 import {parseDnatComment, topChains} from './reference-names.ts';
 import type {ChainPrefix} from './reference-names.ts';
 
@@ -59,6 +60,30 @@ async function planHostportRules(
     operations.push(...own.map(({handle}) => deleteRule(chain, handle)));
   }
   return operations;
+}
+
+/** Whether the reference's nftables backend forwards as many ports to a container, in every family, and is called. */
+export async function hasReferenceForwards(
+  nft: NetfilterSocket,
+  {containerId}: Names,
+  forwards: readonly Pick<Forward, 'family'>[],
+): Promise<boolean> {
+  const families = [...new Set(forwards.map(({family}) => family))];
+  const counts = families.map(async (family) => {
+    const table = {family: family === 4 ? 'ip' : 'ip6', table: 'cni_hostport'} as const;
+    const [rules, entry, all] = await Promise.all([
+      listRules(nft, {...table, chain: 'hostports'}),
+      listRules(nft, {...table, chain: 'prerouting'}),
+      listRules(nft, {...table, chain: 'hostports_all'}),
+    ]);
+    const own = rules.filter(({comment}) => comment === containerId).length;
+    const wanted = forwards.filter((forward) => forward.family === family).length;
+    const isCalled =
+      entry.some((rule) => findTarget(rule) === 'hostports_all') &&
+      all.some((rule) => findTarget(rule) === 'hostports');
+    return isCalled && own >= wanted;
+  });
+  return (await Promise.all(counts)).every(Boolean);
 }
 
 async function planChainRemoval(
