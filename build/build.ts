@@ -1,5 +1,4 @@
 import {execFileSync} from 'node:child_process';
-import {createHash} from 'node:crypto';
 import {
   lstatSync,
   mkdirSync,
@@ -13,7 +12,7 @@ import {
 } from 'node:fs';
 
 import {bundle} from './bundle.ts';
-import {compileClient, readClientSources} from './client.ts';
+import {compileClient} from './client.ts';
 import {fillRooms, makeRoom} from './code-cache.ts';
 import {makeImage, prepareNode} from './image.ts';
 import {libraryNames, putLibraries} from './libraries.ts';
@@ -38,8 +37,8 @@ async function buildAll(): Promise<void> {
 
   mkdirSync(workDir, {recursive: true});
   mkdirSync(binDir, {recursive: true});
-  const loaded = {tools: bundles.tools, agent: bundles.agent};
-  for (const [name, text] of Object.entries(loaded)) {
+  const names = Object.keys(bundles.loaded);
+  for (const [name, text] of Object.entries(bundles.loaded)) {
     writeFileSync(`${workDir}/${name}.cjs`, text);
     writeFileSync(`${workDir}/${name}.cache`, makeRoom(name, text));
   }
@@ -56,28 +55,24 @@ async function buildAll(): Promise<void> {
     assets: {
       'koffi.node': `${root}/node_modules/@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`,
       'netlink.node': `${root}/node_modules/netlink/prebuilds/linux-${process.arch}/node.napi.node`,
-      'tools.cjs': `${workDir}/tools.cjs`,
-      'tools.cache': `${workDir}/tools.cache`,
-      'agent.cjs': `${workDir}/agent.cjs`,
-      'agent.cache': `${workDir}/agent.cache`,
+      ...Object.fromEntries(
+        names.flatMap((name) => [`${name}.cjs`, `${name}.cache`]).map((file) => [file, `${workDir}/${file}`]),
+      ),
       ...(obstacle === undefined && {'weft-client': client}),
       ...Object.fromEntries(listConfs().map((name) => [`conf/${name}`, `${root}/conf/${name}`])),
     },
   });
-  fillRooms(executable, Object.keys(loaded));
+  fillRooms(executable, names);
   await putLibraries(binDir);
   // In one step: a plugin that runs at this moment goes on with the old file.
   renameSync(executable, `${binDir}/weft`);
   putLinks(['cnitool', ...listPlugins().flatMap(({names}) => names)]);
 
   const size = (statSync(`${binDir}/weft`).size / 1e6).toFixed(1);
-  const hash = createHash('sha256')
-    .update([bundles.main, bundles.tools, bundles.agent, readClientSources()].join('\0'))
-    .digest('hex');
   console.log(
     `dist/bin/weft ${version}: ${size} MB, made in ${((performance.now() - started) / 1000).toFixed(1)} s`,
   );
-  console.log(`bundle ${hash}`);
+  console.log(`bundle ${bundles.hash}`);
   execFileSync(process.execPath, [`${root}/build/print-startup.ts`], {stdio: 'inherit'});
 }
 

@@ -8,53 +8,67 @@ import {root} from './paths.ts';
 /** Stands in the bundles where the hash of the bundles belongs; as long as the hash. */
 const idPlaceholder = '@bundle-hash@@@@';
 
-/** The program as three CommonJS scripts. */
+/** The program as CommonJS scripts. */
 export interface Bundles {
   /** cli/main.ts with lib/ and plugins/: evaluated once, into the start-up snapshot. */
   readonly main: string;
-  /** cli/tools.ts: the command line tools, evaluated when one of them is called. */
-  readonly tools: string;
-  /** agent/main.ts: the node agent. */
-  readonly agent: string;
-  /** 16 hex digits of the hash of all, and of the native client: the same sources give the same id. */
-  readonly id: string;
+  /** What is evaluated in the process that asks for it, by name: see cli/load-tools.ts. */
+  readonly loaded: Readonly<Record<string, string>>;
+  /** SHA-256 of all, and of the native client: the same sources give the same hash. */
+  readonly hash: string;
 }
+
+const entries = {tools: 'cli/tools.ts', agent: 'agent/main.ts'} as const;
+
+/** Packages that nearly no call needs, with what of each is used: scripts of their own, not in the start-up snapshot. */
+const seldom: Readonly<Record<string, readonly string[]>> = {pino: ['pino'], 'dbus-native': ['createClient']};
 
 /** Bundles the program; `version` is what `weft version` says. */
 export async function bundle(version: string): Promise<Bundles> {
-  const texts = await Promise.all(
-    ['cli/main.ts', 'cli/tools.ts', 'agent/main.ts'].map((entry) => bundleEntry({entry, version})),
-  );
-  const id = createHash('sha256')
-    .update([...texts, readClientSources()].join('\0'))
-    .digest('hex')
-    .slice(0, 16);
-  const [main, tools, agent] = texts.map((text) => text.replaceAll(idPlaceholder, id)) as [
-    string,
-    string,
-    string,
-  ];
-  return {main, tools, agent, id};
+  const [main, ...texts] = await Promise.all([
+    bundleEntry({entry: 'cli/main.ts', version}),
+    ...Object.values(entries).map((entry) => bundleEntry({entry, version})),
+    ...Object.keys(seldom).map((name) => bundlePackage(name)),
+  ]);
+  const hash = createHash('sha256')
+    .update([main, ...texts, readClientSources()].join('\0'))
+    .digest('hex');
+  const finish = (text: string) => text.replaceAll(idPlaceholder, hash.slice(0, idPlaceholder.length));
+  const names = [...Object.keys(entries), ...Object.keys(seldom)];
+  const loaded = Object.fromEntries(names.map((name, i) => [name, finish(texts[i]!)]));
+  return {main: finish(main), loaded, hash};
 }
+
+const common = {
+  absWorkingDir: root,
+  write: false,
+  bundle: true,
+  platform: 'node',
+  format: 'cjs',
+  target: 'node24',
+  supported: {using: true},
+  minifyWhitespace: true,
+  minifySyntax: true,
+  // One character beyond Latin-1 and V8 keeps the whole script with two bytes each: 2 ms of every start-up.
+  charset: 'ascii',
+  legalComments: 'none',
+  logLevel: 'warning',
+} as const satisfies esbuild.BuildOptions;
 
 /** Bundles one entry file as the executable wants it. */
 export async function bundleEntry({entry, version}: {entry: string; version: string}): Promise<string> {
   const {outputFiles} = await esbuild.build({
+    ...common,
     entryPoints: [entry],
-    absWorkingDir: root,
-    write: false,
-    bundle: true,
-    platform: 'node',
-    format: 'cjs',
-    target: 'node24',
-    supported: {using: true},
-    minifyWhitespace: true,
-    minifySyntax: true,
-    // One character beyond Latin-1 and V8 keeps the whole script with two bytes each: 2 ms of every start-up.
-    charset: 'ascii',
-    legalComments: 'none',
-    logLevel: 'warning',
     plugins: [virtualModules(version), lazyAddons, lazyPackages, lazyBuiltins],
+  });
+  return outputFiles[0]!.text;
+}
+
+async function bundlePackage(name: string): Promise<string> {
+  const {outputFiles} = await esbuild.build({
+    ...common,
+    stdin: {contents: `module.exports = require(${JSON.stringify(name)});`, resolveDir: root},
   });
   return outputFiles[0]!.text;
 }
@@ -109,23 +123,16 @@ const lazyAddons: esbuild.Plugin = {
   },
 };
 
-/** Packages that nearly no call needs, and what of each is used. */
-const seldom: Readonly<Record<string, readonly string[]>> = {pino: ['pino'], 'dbus-native': ['createClient']};
-
-/**
- * pino alone takes 2 ms of every start-up even out of the snapshot, and few calls log or find a bus: so these are evaluated
- * when what is used of them is first asked for.
- */
+/** Whoever imports one of these packages gets it when what is used of it is first asked for, from its own script. */
 const lazyPackages: esbuild.Plugin = {
   name: 'lazy-packages',
   setup(build) {
-    build.onResolve({filter: /^(pino|dbus-native)$/}, ({path, namespace}) =>
-      namespace === 'lazy' ? undefined : {path, namespace: 'lazy'},
-    );
-    build.onLoad({filter: /./, namespace: 'lazy'}, ({path}) => ({
+    const filter = new RegExp(`^(${Object.keys(seldom).join('|')})$`);
+    build.onResolve({filter}, ({path}) => ({path, namespace: 'package'}));
+    build.onLoad({filter: /./, namespace: 'package'}, ({path}) => ({
       contents: (seldom[path] ?? [])
         .map((name) => {
-          const get = `() => require(${JSON.stringify(path)}).${name}`;
+          const get = `() => require('./cli/load-tools.ts').loadPackage(${JSON.stringify(path)}).${name}`;
           return `Object.defineProperty(exports, ${JSON.stringify(name)}, {enumerable: true, get: ${get}});`;
         })
         .join('\n'),

@@ -53,7 +53,8 @@ export async function makeImage({name, main, assets, node, output}: Image): Prom
       assets,
     }),
   );
-  run(process.execPath, ['--experimental-sea-config', files.conf]);
+  // A warning would bring the modules that print it, and all that these load, into the snapshot.
+  run(process.execPath, ['--no-warnings', '--experimental-sea-config', files.conf]);
 
   copyFileSync(node, output);
   await inject(output, dropCompiledModules(readFileSync(`${workDir}/${files.blob}`)));

@@ -1,5 +1,5 @@
 import {dirname, join} from 'node:path';
-import {Script} from 'node:vm';
+import type {Script} from 'node:vm';
 import type * as AgentBundle from '../agent/main.ts';
 import type * as Tools from './tools.ts';
 
@@ -22,7 +22,13 @@ export function loadAgent(): typeof AgentBundle {
   return loadBundle('agent').exports as typeof AgentBundle;
 }
 
-const names = ['tools', 'agent'] as const;
+/** Evaluates a package that few processes need, and gives what it exports. */
+export function loadPackage(name: 'pino' | 'dbus-native'): unknown {
+  return (packages[name] ??= loadBundle(name).exports);
+}
+
+const packages: Partial<Record<Name, unknown>> = {};
+const names = ['tools', 'agent', 'pino', 'dbus-native'] as const;
 type Name = (typeof names)[number];
 
 function loadBundle(name: Name): {
@@ -34,7 +40,9 @@ function loadBundle(name: Name): {
   const compiled = Buffer.from(getRawAsset(`${name}.cache`));
   const size = compiled.readUInt32LE(markerSize);
   const source = getAsset(`${name}.cjs`, 'utf8');
-  const script = new Script(`(function (exports, require, module, __filename, __dirname) {${source}\n})`, {
+  // Importing this module while the snapshot is made has Node print a warning, which takes the network's modules with it.
+  const vm = process.getBuiltinModule('node:vm');
+  const script = new vm.Script(`(function (exports, require, module, __filename, __dirname) {${source}\n})`, {
     filename: `weft-${name}.cjs`,
     ...(size > 0 && {cachedData: compiled.subarray(headerSize, headerSize + size)}),
   });
