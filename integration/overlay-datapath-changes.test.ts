@@ -3,6 +3,7 @@ import {parseIp} from '../lib/ip/address.ts';
 import {parseCidr} from '../lib/ip/cidr.ts';
 import {addAddress} from '../lib/netlink/route/address.ts';
 import {addLink, getLink, removeLink, setLink} from '../lib/netlink/route/link.ts';
+import {ensureChecksums} from '../lib/overlay/checksum.ts';
 import {findDirect} from '../lib/overlay/direct.ts';
 import {ensureDevice} from '../lib/overlay/ensure-device.ts';
 import {planDesired} from '../lib/overlay/desired.ts';
@@ -154,6 +155,18 @@ test('a peer of the same segment without a tunnel, and with one again', async (t
   await t.notThrowsAsync(a.run('ping', '-c', '1', '-W', '5', '-M', 'do', '-s', '1472', '10.244.2.1'));
   for (const host of [a, b]) await reconcile(t, host, {network, members});
   await ping(t, a);
+});
+
+test('checksums are computed before the tunnel where the kernel needs it', async (t) => {
+  const [a] = await joined(t);
+  const ensure = (workaround: 'auto' | 'always') =>
+    a.netns.run(() => ensureChecksums('flannel.1', {workaround}));
+  t.false(ensure('auto'));
+  t.true(ensure('always'));
+  t.false(ensure('always'));
+  await ping(t, a);
+  await removeLink(a.rt, {name: 'flannel.1'});
+  t.throws(() => ensure('always'), {code: 'ENODEV'});
 });
 
 test('a VNI that another device has is said to be taken, and by whom', async (t) => {

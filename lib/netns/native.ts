@@ -17,6 +17,7 @@ const prototypes = {
   socket: 'int socket(int family, int type, int protocol)',
   sendto: 'intptr_t sendto(int fd, void *data, size_t size, int flags, void *address, uint32_t addressSize)',
   recv: 'intptr_t recv(int fd, void *data, size_t size, int flags)',
+  ioctl: 'int ioctl(int fd, unsigned long request, void *value)',
   getrandom: 'intptr_t getrandom(void *bytes, size_t size, uint32_t flags)',
 } as const;
 
@@ -264,4 +265,36 @@ function findDigest(): (bytes: Buffer) => Buffer {
     const {hash} = process.getBuiltinModule('node:crypto');
     return (bytes) => hash('sha512', bytes, 'buffer');
   }
+}
+
+// linux/sockios.h, linux/ethtool.h: ETHTOOL_GTXCSUM and ETHTOOL_STXCSUM.
+const siocEthtool = 0x8946;
+const ethtool = {getTransmitChecksum: 0x16, setTransmitChecksum: 0x17};
+
+/**
+ * Makes a link of the thread's namespace compute checksums itself, or leave them to what is below it. Tells whether that
+ * changed anything. Throws ENODEV when it is gone, EOPNOTSUPP where the link has no choice.
+ */
+export function setTransmitChecksum(name: string, {offload}: {readonly offload: boolean}): boolean {
+  const fd = libc('socket')(afInet, sockDgram | sockCloexec, 0);
+  if (fd < 0) throw failed('socket');
+  try {
+    if (askEthtool(fd, name, ethtool.getTransmitChecksum, 0) === Number(offload)) return false;
+    askEthtool(fd, name, ethtool.setTransmitChecksum, Number(offload));
+    return true;
+  } finally {
+    libc('close')(fd);
+  }
+}
+
+/** struct ifreq with a pointer to struct ethtool_value: both large enough that V8 does not move them. */
+function askEthtool(fd: number, name: string, command: number, data: number): number {
+  const value = Buffer.allocUnsafeSlow(128).fill(0);
+  value.writeUInt32LE(command, 0);
+  value.writeUInt32LE(data, 4);
+  const request = Buffer.allocUnsafeSlow(128).fill(0);
+  request.write(name, 0, 15);
+  request.writeBigUInt64LE(BigInt(koffi.address(value)), 16);
+  if (libc('ioctl')(fd, siocEthtool, request) !== 0) throw failed('ioctl');
+  return value.readUInt32LE(4);
 }
