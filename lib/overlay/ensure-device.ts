@@ -12,6 +12,7 @@ import {
   type Link,
 } from '../netlink/route/link.ts';
 import {isNoSysctl} from '../netns/sysctl.ts';
+import {ensureChecksums} from './checksum.ts';
 import {formatDevicePlan, planDevice, vxlanData, type DevicePlan} from './device.ts';
 import {deviceAlias, type DeviceSpec} from './device-spec.ts';
 import {segmentGatewayMac} from './segment-bridge.ts';
@@ -32,6 +33,13 @@ type DeviceHost = Pick<Host, 'rt' | 'sysctl'>;
  * sentence where another program's device is in the way.
  */
 export async function ensureDevice(host: DeviceHost, spec: DeviceSpec): Promise<EnsuredDevice> {
+  const device = await ensureLink(host, spec);
+  // Of the namespace that this process is in, as the sysctls; newer kernels need nothing.
+  ensureChecksums(spec.name);
+  return device;
+}
+
+async function ensureLink(host: DeviceHost, spec: DeviceSpec): Promise<EnsuredDevice> {
   const {rt} = host;
   const bridge = spec.bridge === undefined ? undefined : await ensureSegmentBridge(host, spec.bridge, spec);
   const link = await findLink(rt, {name: spec.name});
