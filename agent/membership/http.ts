@@ -85,7 +85,7 @@ function open(
   const abort = () => request.destroy(signal.reason as Error);
   if (signal.aborted) abort();
   else signal.addEventListener('abort', abort, {once: true});
-  request.once('error', reject);
+  request.once('error', (error) => reject(signal.aborted ? (signal.reason as Error) : error));
   request.once('response', (response) => {
     // Ended by the reader of the body from now on; an error without a listener would end the process.
     request.on('error', () => {});

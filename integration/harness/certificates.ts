@@ -10,7 +10,10 @@ export interface Certificates {
   readonly key: string;
 }
 
-/** Makes an authority and a certificate for these addresses in a directory, valid for a day. */
+/**
+ * Makes an authority and a certificate for these addresses in a directory, valid for a day. It
+ * names nobody (no CN): with passwords, etcd's gateway refuses clients that show a name.
+ */
 export async function makeCertificates(
   directory: string,
   addresses: readonly string[],
@@ -31,7 +34,7 @@ export async function makeCertificates(
     '-out',
     'ca.pem',
   );
-  await openssl('req', ...curve, '-subj', '/CN=test', '-keyout', 'key.pem', '-out', 'request.pem');
+  await openssl('req', ...curve, '-subj', '/O=weft-test', '-keyout', 'key.pem', '-out', 'request.pem');
   const names = ['DNS:localhost', ...addresses.map((address) => `IP:${address}`)].join(',');
   await writeFile(file('extensions'), `subjectAltName=${names}\nextendedKeyUsage=serverAuth,clientAuth\n`);
   await openssl(

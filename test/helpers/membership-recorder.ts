@@ -23,6 +23,15 @@ export function record(t: ExecutionContext, membership: Membership): Recorded {
     onState: (state) => states.push(state),
   });
   t.teardown(() => membership.close());
+  const holdsNow = (holds: (recorded: Recorded) => boolean | undefined) => {
+    if (snapshots.length > 0) return holds(recorded) === true;
+    try {
+      return holds(recorded) === true;
+    } catch {
+      // It asked for a snapshot.
+      return false;
+    }
+  };
   const recorded: Recorded = {
     membership,
     snapshots,
@@ -34,11 +43,10 @@ export function record(t: ExecutionContext, membership: Membership): Recorded {
     },
     async until(what, holds) {
       const deadline = performance.now() + 60_000;
-      while (holds(recorded) !== true) {
+      while (!holdsNow(holds)) {
         if (performance.now() > deadline) {
-          const seen = JSON.stringify(snapshots.at(-1), (_, value: unknown) =>
-            typeof value === 'bigint' ? value.toString() : value,
-          );
+          const last = snapshots.at(-1);
+          const seen = `${last?.self?.id ?? 'nobody'} and ${last?.peers.map(({id}) => id).join() ?? 'no list'}`;
           throw new Error(`not within a minute: ${what}; ${JSON.stringify(membership.state)}, ${seen}`);
         }
         await setTimeout(10);
@@ -54,10 +62,10 @@ export function keepLog(t: ExecutionContext): Logger & {readonly lines: readonly
   const lines: string[] = [];
   const at = (level: string) =>
     ((facts: unknown, sentence?: string) => {
-      lines.push(`${level} ${sentence ?? String(facts)} ${JSON.stringify(facts, errorAsText)}`);
+      lines.push(`${performance.now().toFixed(0)} ${level} ${sentence ?? String(facts)} ${JSON.stringify(facts, errorAsText)}`);
     }) as Logger['info'];
   t.teardown(() => {
-    if (!t.passed) for (const line of lines) t.log(line);
+    if (!t.passed) for (const line of lines.slice(-100)) t.log(line);
   });
   return {
     lines,

@@ -183,7 +183,7 @@ export class EtcdClient {
         });
         if ('lines' in opened) return {url, lines: opened.lines};
         const error = errorOf(opened.answer);
-        if (attempt > 0 || !this.#isTokenRefused(error)) throw error;
+        if (attempt > 0 || !this.noteRefusedToken(error)) throw error;
       }
     } catch (error) {
       if (!signal.aborted && isFaultOfEndpoint(error)) this.#fail(url, error);
@@ -209,14 +209,16 @@ export class EtcdClient {
       try {
         return await this.#callAt<Answer>(url, method, body, await this.#headers(url));
       } catch (error) {
-        if (attempt > 0 || !this.#isTokenRefused(error)) throw error;
+        if (attempt > 0 || !this.noteRefusedToken(error)) throw error;
       }
     }
   }
 
-  #isTokenRefused(error: unknown): boolean {
-    if (!(error instanceof EtcdError) || this.#options.credentials === undefined) return false;
-    if (error.code !== unauthenticated && !needsToken.test(error.message)) return false;
+  /** Whether a token was refused: then the next request gets another one. */
+  noteRefusedToken(error: unknown): boolean {
+    if (this.#options.credentials === undefined || !(error instanceof Error)) return false;
+    const isRefused = error instanceof EtcdError && error.code === unauthenticated;
+    if (!isRefused && !needsToken.test(error.message)) return false;
     this.#token = undefined;
     return true;
   }
@@ -283,13 +285,20 @@ function errorOf({status, body}: HttpAnswer): Error {
   try {
     parsed = parseAnswer(body) as WireError;
   } catch {
-    return new Error(`HTTP status ${status}: ${JSON.stringify(body.slice(0, 80))}`);
+    return statusError(status, body);
   }
   // A stream that fails at its beginning has its error one level down.
   if (typeof parsed.error === 'object' && parsed.error !== null) return errorOfWire(parsed.error);
-  if (parsed.code === undefined && parsed.message === undefined)
-    return new Error(`HTTP status ${status}: ${JSON.stringify(body.slice(0, 80))}`);
+  if (parsed.code === undefined && parsed.message === undefined) return statusError(status, body);
   return errorOfWire(parsed as WireError);
+}
+
+function statusError(status: number, body: string): Error {
+  // With authentication, etcd takes no certificate through its gateway that names somebody.
+  const remedy = /CommonName of client/.test(body)
+    ? '; give the agent a client certificate whose subject has no CN'
+    : '';
+  return new Error(`HTTP status ${status}: ${JSON.stringify(body.trim().slice(0, 120))}${remedy}`);
 }
 
 function isFaultOfEndpoint(error: unknown): boolean {

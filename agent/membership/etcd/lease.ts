@@ -61,6 +61,12 @@ export class KeptLease {
     return true;
   }
 
+  /** Asks at once whether the lease is still there: something that hangs on it is gone, or was refused. */
+  async check(): Promise<void> {
+    const id = this.#id;
+    if (id !== undefined && (await this.#options.client.keepLeaseAlive(id)) <= 0) this.#lose(id);
+  }
+
   /** Stops renewing; the lease lives on until its end. */
   async close(): Promise<void> {
     this.#closed.abort();
@@ -73,14 +79,14 @@ export class KeptLease {
   }
 
   async #renew(id: string, ttlS: number): Promise<void> {
-    const {client, retry, log, onLost} = this.#options;
+    const {client, retry, log} = this.#options;
     const {signal} = this.#closed;
     let left = ttlS;
     this.#until = performance.now() + left * 1000;
     for (let failed = 0; ;) {
       const wait = failed > 0 ? pauseMs(failed - 1, retry) : Math.min((left * 1000) / 3, mostBetweenMs);
       await rest(wait, signal);
-      if (signal.aborted) return;
+      if (signal.aborted || this.#id !== id) return;
       try {
         left = await client.keepLeaseAlive(id);
         failed = 0;
@@ -90,14 +96,15 @@ export class KeptLease {
         log.debug({lease: id, error}, 'lease was not renewed');
         continue;
       }
-      if (left > 0) {
-        this.#until = performance.now() + left * 1000;
-        continue;
-      }
-      log.warn({lease: id}, 'lease is gone');
-      this.#id = undefined;
-      onLost();
-      return;
+      if (left <= 0) return this.#lose(id);
+      this.#until = performance.now() + left * 1000;
     }
+  }
+
+  #lose(id: string): void {
+    if (this.#id !== id) return;
+    this.#id = undefined;
+    this.#options.log.warn({lease: id}, 'lease is gone');
+    this.#options.onLost();
   }
 }

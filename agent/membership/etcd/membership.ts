@@ -222,12 +222,13 @@ class EtcdMembership implements Membership {
     const self = this.#self && own && {...this.#self, id: nodeId, subnets: own, seniority: 0};
     const published = {name: this.#registration.name, self: this.#self, config: this.#config};
     const last = this.#publisher.snapshot;
+    const before = this.#published;
     const isSame =
       last?.peers.length === peers.length &&
       last.peers.every((peer, i) => peer === peers[i]) &&
-      published.name === this.#published?.name &&
-      published.self === this.#published.self &&
-      published.config === this.#published.config;
+      published.name === before?.name &&
+      published.self === before?.self &&
+      published.config === before?.config;
     if (isSame) return this.#enterState();
     this.#published = published;
     this.#publisher.publish({network: shape, self, peers, revision: String(this.#store.revision)});

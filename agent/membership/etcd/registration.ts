@@ -50,6 +50,7 @@ export interface RegistrationOptions {
 const mostRaces = 100;
 // etcd refuses more than 128 operations in a transaction.
 const mostOperations = 100;
+const catchUpMs = 2000;
 
 /** Our own keys in the store: finds or takes subnets, and makes the keys say what we want to say. Level-triggered. */
 export class Registration {
@@ -103,7 +104,7 @@ export class Registration {
       const other = claims.find((claim) => !areFree(subnets, claim.subnets));
       if (other !== undefined)
         throw this.#conflict(own, `${formatSubnets(other.subnets)} belongs to ${ownerOf(other)}`);
-      log.info({subnets: own}, 'subnets are ours no longer in the store; they are taken again');
+      log.debug({subnets: own}, 'the store has lost our subnets; they are taken again');
       return this.#create(own, self, config);
     }
     if (this.#name === undefined) log.info({subnets: own.name}, 'subnets are those of before');
@@ -257,11 +258,20 @@ export class Registration {
     compare: readonly Compare[],
     operations: readonly Operation[],
   ): Promise<(key: string, createRevision: number) => KeyValue> {
-    const {client, store} = this.#options;
+    const {client, store, layout} = this.#options;
     const looks = compare.map(({key}): Operation => ({range: key}));
-    const {revision, succeeded, found} = await client.txn(compare, operations, looks);
+    const {revision, succeeded, found} = await client
+      .txn(compare, operations, looks)
+      .catch(async (error: unknown) => {
+        if (!/requested lease not found/.test((error as Error).message)) throw error;
+        await Promise.all([this.#options.lease.check(), this.#options.aliveLease?.check()]);
+        throw new LostRaceError('the lease is gone');
+      });
     if (!succeeded) {
-      for (const [i, {key}] of compare.entries()) store.learn(key, found[i], revision);
+      for (const [i, {key}] of compare.entries())
+        // Who bumped the guard wrote another key with it, which has to be known too.
+        if (key === layout.guard) await store.catchUp(key, found[i]?.modRevision ?? 0, catchUpMs);
+        else store.learn(key, found[i], revision);
       throw new LostRaceError(`${compare.map(({key}) => key).join(', ')}: changed by another`);
     }
     const written = new Map<string, KeyValue>();

@@ -90,6 +90,16 @@ export class Store {
     }
   }
 
+  /** Waits until the watch has told of a key's change, and so of all that was written with it; else lists again. */
+  async catchUp(key: string, modRevision: number, timeoutMs: number): Promise<void> {
+    const deadline = performance.now() + timeoutMs;
+    while ((this.#entries.get(key)?.modRevision ?? 0) < modRevision) {
+      if (performance.now() > deadline) return this.relist(timeoutMs);
+      await rest(5, this.#closed.signal);
+      if (this.#closed.signal.aborted) return;
+    }
+  }
+
   async #follow(): Promise<void> {
     const {client, prefix, log, retry, idleMs, onFault, onHealthy} = this.#options;
     const {signal} = this.#closed;

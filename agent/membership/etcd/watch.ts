@@ -52,6 +52,7 @@ export async function watchPrefix(client: EtcdClient, options: WatchOptions): Pr
     try {
       for await (const line of opened.lines) handle(line, options);
     } catch (error) {
+      client.noteRefusedToken(error);
       // Whatever the stream's fault was, the next attempt had better go elsewhere.
       if (!signal.aborted && !(error instanceof GapError)) client.endpoints.fail(url);
       throw error;
