@@ -6,17 +6,22 @@ import {bitwise} from './expr/bitwise.ts';
 import {cmp} from './expr/cmp.ts';
 import {counter} from './expr/counter.ts';
 import {ct} from './expr/ct.ts';
+import {dynset} from './expr/dynset.ts';
 import {fib} from './expr/fib.ts';
+import {hash} from './expr/hash.ts';
 import {immediate} from './expr/immediate.ts';
+import {limit} from './expr/limit.ts';
 import {lookup} from './expr/lookup.ts';
 import {masq} from './expr/masq.ts';
 import {match} from './expr/match.ts';
 import {meta} from './expr/meta.ts';
 import {nat} from './expr/nat.ts';
 import {notrack} from './expr/notrack.ts';
+import {numgen} from './expr/numgen.ts';
 import {payload} from './expr/payload.ts';
 import {range} from './expr/range.ts';
 import {redir} from './expr/redir.ts';
+import {reject} from './expr/reject.ts';
 import {rt} from './expr/rt.ts';
 
 /** Attributes of every expression, by the name the kernel knows it by. */
@@ -25,18 +30,23 @@ const tables = {
   cmp,
   counter,
   ct,
+  dynset,
   fib,
+  hash,
   immediate,
+  limit,
   lookup,
   masq,
   match,
   meta,
   nat,
   notrack,
+  numgen,
   payload,
   range,
-  rt,
   redir,
+  reject,
+  rt,
 } as const;
 
 type Tables = typeof tables;

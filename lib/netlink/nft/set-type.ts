@@ -4,6 +4,8 @@ import {macFromBytes} from '../../ip/mac.ts';
 // nft's numbers of data types (its include/datatype.h); the kernel only stores them, nft lists by them.
 // `order` 1 is host order, 2 network order.
 const types = {
+  /** A number that an expression computed; nft has no word for it. */
+  integer: {number: 4, bytes: 4, order: 1},
   ipv4_addr: {number: 7, bytes: 4, order: 2},
   ipv6_addr: {number: 8, bytes: 16, order: 2},
   ether_addr: {number: 9, bytes: 6, order: 1},
@@ -71,6 +73,8 @@ function formatPart(type: DataType, bytes: Buffer): string {
       return String(bytes.readUInt16BE());
     case 'mark':
       return `0x${bytes.readUInt32LE().toString(16).padStart(8, '0')}`;
+    case 'integer':
+      return String(bytes.readUInt32LE());
     case 'ifname':
       return `"${bytes.toString('utf8', 0, Math.max(bytes.indexOf(0), 0) || bytes.length)}"`;
   }

@@ -17,13 +17,19 @@ const setAttrs = attrs({
   dataType: [6, u32be],
   dataBytes: [7, u32be],
   policy: [8, u32be],
+  /** Limits of its size: enum nft_set_desc_attributes. */
+  description: [9, attrs({size: [1, u32be]})],
   id: [10, u32be],
+  /** How long its elements live, in milliseconds. */
+  timeout: [11, u64be],
   userdata: [13, userData(7)],
   handle: [16, u64be],
 });
 
-/** enum nft_set_flags. */
+/** enum nft_set_flags; rules add elements to a dynamic set, which go after a while. */
 const isMap = 8;
+const hasTimeout = 0x10;
+const isDynamic = 0x20;
 
 /** NFT_DATA_VERDICT. */
 const verdictType = 0xffffff00;
@@ -46,6 +52,8 @@ export interface NftSet extends SetRef {
   /** A number of its own in the transaction; from 1. */
   readonly id: number;
   readonly comment?: string;
+  /** Rules add elements, at most so many, which go so many milliseconds after they were last added. */
+  readonly dynamic?: {readonly timeoutMs: number; readonly size: number};
 }
 
 /** Makes the set or map unless it is there. EEXIST where one of that name has other types. */
@@ -58,7 +66,8 @@ export function addSet(set: NftSet): Operation {
   return newSet(set, creation.add);
 }
 
-function newSet({family, table, set, key, data, id, comment}: NftSet, {verb, flags}: Creation): Operation {
+function newSet(made: NftSet, {verb, flags}: Creation): Operation {
+  const {family, table, set, key, data, id, comment, dynamic} = made;
   const order = data === undefined || data === 'verdict' ? 0 : typeOrder(data);
   return operation(
     {message: messages.newSet, flags, family},
@@ -66,7 +75,7 @@ function newSet({family, table, set, key, data, id, comment}: NftSet, {verb, fla
     {
       table,
       name: set,
-      flags: data === undefined ? 0 : isMap,
+      flags: (data === undefined ? 0 : isMap) | (dynamic ? hasTimeout | isDynamic : 0),
       keyType: typeNumber(key),
       keyBytes: typeBytes(key),
       ...(data !== undefined && {
@@ -74,6 +83,7 @@ function newSet({family, table, set, key, data, id, comment}: NftSet, {verb, fla
         dataBytes: data === 'verdict' ? 0 : typeBytes(data),
       }),
       id,
+      ...(dynamic && {timeout: BigInt(dynamic.timeoutMs), description: {size: dynamic.size}}),
       userdata: {
         ...(comment !== undefined && {comment}),
         entries: [
@@ -92,7 +102,10 @@ function newSet({family, table, set, key, data, id, comment}: NftSet, {verb, fla
     () => {
       const type = `type ${formatType(key)}${data === undefined ? '' : ` : ${data === 'verdict' ? data : formatType(data)}`} ;`;
       const note = comment === undefined ? '' : `${formatComment(comment)} ;`;
-      return `${verb} ${data === undefined ? 'set' : 'map'} ${family} ${table} ${set} { ${type}${note} }`;
+      const life = dynamic
+        ? ` size ${dynamic.size} ; flags dynamic,timeout ; timeout ${dynamic.timeoutMs}ms ;`
+        : '';
+      return `${verb} ${data === undefined ? 'set' : 'map'} ${family} ${table} ${set} { ${type}${life}${note} }`;
     },
   );
 }

@@ -8,6 +8,13 @@ import {ctKeys, ctStates} from '../../../../lib/netlink/nft/expr/ct.ts';
 import {fibFlags, fibResults} from '../../../../lib/netlink/nft/expr/fib.ts';
 import {metaKeys} from '../../../../lib/netlink/nft/expr/meta.ts';
 import {natTypes} from '../../../../lib/netlink/nft/expr/nat.ts';
+import {
+  dnatBySlot,
+  matchOverLimit,
+  matchSourceOverLimit,
+  rejectAsUnreachable,
+  rejectWithReset,
+} from '../../../../lib/netlink/nft/balance.ts';
 import {expressionNames} from '../../../../lib/netlink/nft/expression.ts';
 import type {Expression} from '../../../../lib/netlink/nft/expression.ts';
 import type {Operation} from '../../../../lib/netlink/nft/operation.ts';
@@ -57,6 +64,9 @@ const captures = JSON.parse(
   readFileSync(new URL('../../../fixtures/nft-captures.json', import.meta.url), 'utf8'),
 ) as Record<string, string[][]>;
 
+const services = {family: 'inet', table: 'services'} as const;
+const slots4 = {...services, set: 'slots4', key: 'integer', id: 4} as const;
+const sources4 = {...services, set: 'sources4', key: 'ipv4_addr', id: 3} as const;
 const weft = {family: 'inet', table: 'weft'} as const;
 const target = {...weft, chain: 'target'};
 const postrouting = {...weft, chain: 'postrouting'};
@@ -111,6 +121,14 @@ const tunnelRules = (rules: Readonly<Record<string, readonly Statement[]>>) =>
     Object.entries(rules).map(([text, statements]) => [
       `add rule inet tunnel ${text}`,
       addRule({...tunnel, chain: text.split(' ')[0]!, statements}),
+    ]),
+  );
+
+const serviceRules = (rules: Readonly<Record<string, readonly Statement[]>>) =>
+  Object.fromEntries(
+    Object.entries(rules).map(([text, statements]) => [
+      `add rule inet services shop ${text}`,
+      addRule({...services, chain: 'shop', statements}),
     ]),
   );
 
@@ -369,6 +387,43 @@ const operations: Record<string, Operation> = {
     ],
     'nat masquerade fully-random': [masqueradeAs({fullyRandom: true})],
     'redirected meta l4proto udp redirect to :5353': [compareProtocol('==', 'udp'), redirectTo(5353)],
+  }),
+  'add table inet services': ensureTable(services),
+  'add map inet services kept6 { type ipv6_addr : ipv6_addr . inet_service ; size 65535 ; flags dynamic,timeout ; timeout 60000ms ; }':
+    ensureSet({
+      ...services,
+      set: 'kept6',
+      key: 'ipv6_addr',
+      data: ['ipv6_addr', 'inet_service'],
+      id: 1,
+      dynamic: {size: 65_535, timeoutMs: 60_000},
+    }),
+  'add set inet services sources4 { type ipv4_addr ; size 65535 ; flags dynamic,timeout ; timeout 60000ms ; }':
+    ensureSet({...sources4, id: 1, dynamic: {size: 65_535, timeoutMs: 60_000}}),
+  'add chain inet services shop': ensureChain({...services, chain: 'shop'}),
+  ...serviceRules({
+    'update @sources4 { ip saddr limit rate over 5/second burst 7 packets } drop': [
+      matchSourceOverLimit(4, sources4, {perSecond: 5, burst: 7}),
+      verdict({kind: 'drop'}),
+    ],
+    'limit rate over 100/second burst 50 packets drop': [
+      matchOverLimit({perSecond: 100, burst: 50}),
+      verdict({kind: 'drop'}),
+    ],
+    'meta l4proto tcp reject with tcp reset': [compareProtocol('==', 'tcp'), rejectWithReset()],
+    'reject with icmpx port-unreachable': [rejectAsUnreachable()],
+    'meta l4proto tcp meta nfproto ipv4 dnat ip to numgen inc mod 3 map @slots4': [
+      compareProtocol('==', 'tcp'),
+      dnatBySlot(4, {by: 'inc', slots: 3}, slots4),
+    ],
+    'meta l4proto tcp meta nfproto ipv4 dnat ip to numgen random mod 3 map @slots4': [
+      compareProtocol('==', 'tcp'),
+      dnatBySlot(4, {by: 'random', slots: 3}, slots4),
+    ],
+    'meta l4proto tcp meta nfproto ipv4 dnat ip to jhash ip saddr mod 251 seed 0x77656674 map @slots4': [
+      compareProtocol('==', 'tcp'),
+      dnatBySlot(4, {by: 'source', slots: 251}, slots4),
+    ],
   }),
 };
 
