@@ -294,7 +294,7 @@ function askEthtool(fd: number, name: string, command: number, data: number): nu
   value.writeUInt32LE(data, 4);
   const request = Buffer.allocUnsafeSlow(128).fill(0);
   request.write(name, 0, 15);
-  request.writeBigUInt64LE(BigInt(koffi.address(value)), 16);
+  request.writeBigUInt64LE(koffi.address(value), 16);
   if (libc('ioctl')(fd, siocEthtool, request) !== 0) throw failed('ioctl');
   return value.readUInt32LE(4);
 }
