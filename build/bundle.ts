@@ -4,6 +4,7 @@ import * as esbuild from 'esbuild';
 import {readClientSources} from './client.ts';
 import {listPlugins} from './plugins.ts';
 import {root} from './paths.ts';
+import {precompile, readPrecompiledNames, withPrecompiling} from './precompile.ts';
 
 /** Stands in the bundles where the hash of the bundles belongs; as long as the hash. */
 const idPlaceholder = '@bundle-hash@@@@';
@@ -26,7 +27,7 @@ const seldom: Readonly<Record<string, readonly string[]>> = {pino: ['pino'], 'db
 /** Bundles the program; `version` is what `weft version` says. */
 export async function bundle(version: string): Promise<Bundles> {
   const [main, ...texts] = await Promise.all([
-    bundleEntry({entry: 'cli/main.ts', version}),
+    bundleMain(version),
     ...Object.values(entries).map((entry) => bundleEntry({entry, version})),
     ...Object.keys(seldom).map((name) => bundlePackage(name)),
   ]);
@@ -55,12 +56,31 @@ const common = {
   logLevel: 'warning',
 } as const satisfies esbuild.BuildOptions;
 
+/** Bundles what is in the start-up snapshot. */
+async function bundleMain(version: string): Promise<string> {
+  const more = [precompile(readPrecompiledNames())];
+  return withPrecompiling(await bundleEntry({entry: 'cli/main.ts', version, more}));
+}
+
 /** Bundles one entry file as the executable wants it. */
-export async function bundleEntry({entry, version}: {entry: string; version: string}): Promise<string> {
+export async function bundleEntry({
+  entry,
+  version,
+  more = [],
+  keepsLines = false,
+}: {
+  readonly entry: string;
+  readonly version: string;
+  readonly more?: readonly esbuild.Plugin[];
+  /** Lines and comments stay as they are, so that one can tell which file a line is from. */
+  readonly keepsLines?: boolean;
+}): Promise<string> {
   const {outputFiles} = await esbuild.build({
     ...common,
     entryPoints: [entry],
-    plugins: [virtualModules(version), lazyAddons, lazyPackages, lazyBuiltins],
+    minifyWhitespace: !keepsLines,
+    minifySyntax: !keepsLines,
+    plugins: [...more, virtualModules(version), lazyAddons, lazyPackages, lazyBuiltins],
   });
   return outputFiles[0]!.text;
 }

@@ -17,6 +17,8 @@ export interface Image {
   /** The Node executable to start from: see `prepareNode`. */
   readonly node: string;
   readonly output: string;
+  /** Flags of V8 beside those that weft always has. */
+  readonly flags?: readonly string[];
 }
 
 /**
@@ -34,7 +36,7 @@ const v8Flags = [
 ];
 
 /** Makes a single executable out of a script, its snapshot and its assets. */
-export async function makeImage({name, main, assets, node, output}: Image): Promise<void> {
+export async function makeImage({name, main, assets, node, output, flags = []}: Image): Promise<void> {
   mkdirSync(workDir, {recursive: true});
   // Relative to workDir: the names end up in the executable.
   const files = {main: `${name}.cjs`, conf: `${name}.json`, blob: `${name}.blob`};
@@ -48,7 +50,7 @@ export async function makeImage({name, main, assets, node, output}: Image): Prom
       disableExperimentalSEAWarning: true,
       // Without these a container runtime's NODE_OPTIONS would run foreign code as root, and SIGUSR1
       // open an inspector.
-      execArgv: ['--no-warnings', '--disable-sigusr1', ...v8Flags],
+      execArgv: ['--no-warnings', '--disable-sigusr1', ...v8Flags, ...flags],
       execArgvExtension: 'none',
       assets,
     }),
