@@ -30,6 +30,7 @@ const ofTheOverlay = [
   /^route \S+ \S* flannel\.\d /,
   /^link br-vx7 bridge /,
   /^file \/run\/weft\/overlay\/static\//,
+  /^nft (rule|set) .*weft-overlay-/,
 ];
 
 for (const file of readdirSync(directory).filter((name) => name.endsWith('.conflist')))

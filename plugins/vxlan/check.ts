@@ -21,7 +21,7 @@ export async function check(call: Call, host: Host): Promise<void> {
   const saved = findScratch(conf.dataDir, conf.owner)?.conf;
   await everyStep([
     async () => {
-      const missing = plan ? await diffStatic(host, plan) : [];
+      const missing = plan ? await diffStatic(host, plan, conf) : [];
       if (missing.length === 0) return;
       const [first, ...rest] = missing;
       const more = rest.length === 0 ? '' : `, and ${rest.length} more`;

@@ -1,11 +1,12 @@
 import * as z from 'zod/mini';
 import {parseConf} from '../../lib/cni/conf.ts';
 import {CniError, errorCodes} from '../../lib/cni/error.ts';
-import {routeField} from '../../lib/cni/fields.ts';
+import {cidrField, routeField} from '../../lib/cni/fields.ts';
 import type {Owner} from '../../lib/cni/owner.ts';
 import type {Call} from '../../lib/cni/plugin.ts';
 import {findKey, prepareShape} from '../../lib/cni/shape.ts';
 import type {Json, JsonObject} from '../../lib/cni/types.ts';
+import type {Cidr} from '../../lib/ip/cidr.ts';
 import {overlayRunDir} from '../../lib/overlay/state-file.ts';
 import {defaultSubnetFile} from '../../lib/overlay/subnet-file.ts';
 
@@ -21,6 +22,9 @@ const schema = prepareShape(
     form: z.optional(z.enum(['routed', 'l2'])),
     static: z.optional(z.unknown()),
     node: text,
+    masquerade: z._default(z.boolean(), true),
+    exemptDestinations: z._default(z.array(cidrField), []),
+    filter: z._default(z.boolean(), true),
     delegate: object,
     ipam: z.optional(z.looseObject({type: text, routes: z.optional(z.array(routeField))})),
     runtimeConfig: object,
@@ -63,6 +67,12 @@ export interface VxlanConf extends VxlanPlaces {
   readonly static: JsonObject | string | undefined;
   /** Which of the hosts in `static` this is; without it the one with our host name, or with one of our addresses. */
   readonly node: string | undefined;
+  /** With `static`: what containers send out of the overlay gets the host's address, */
+  readonly masquerade: boolean;
+  /** but not to these. */
+  readonly exemptDestinations: readonly Cidr[];
+  /** With `static`: tunnelled packets are taken from the hosts of the list alone. */
+  readonly filter: boolean;
   readonly template: DelegateTemplate;
 }
 
@@ -95,6 +105,9 @@ export function parseVxlanConf(call: Call): VxlanConf {
     form: conf.form,
     static: staticOf(call),
     node: conf.node || undefined,
+    masquerade: conf.masquerade,
+    exemptDestinations: conf.exemptDestinations,
+    filter: conf.filter,
     template,
   };
 }

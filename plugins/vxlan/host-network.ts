@@ -28,7 +28,6 @@ export function readHostNetwork(conf: VxlanConf): HostNetwork {
     subnets,
     mtu,
     ipMasq: !ipMasq,
-    exemptDestinations: [],
     bridge: bridgeOf(conf, form, state),
   };
 }

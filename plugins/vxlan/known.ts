@@ -23,7 +23,6 @@ export function findKnownNetwork(call: Call): HostNetwork | undefined {
     mtu: file?.mtu ?? 0,
     // Where it is not known: removing what is not there does no harm.
     ipMasq: file ? !file.ipMasq : true,
-    exemptDestinations: [],
   };
 }
 

@@ -14,10 +14,8 @@ export interface HostNetwork {
   /** This host's subnets (`routed`) or ranges (`l2`), at most one per family. */
   readonly subnets: readonly Cidr[];
   readonly mtu: number;
-  /** Whether the delegate is to masquerade, */
+  /** Whether the delegate is to masquerade. */
   readonly ipMasq: boolean;
-  /** and what not; only our own `bridge` and `ptp` know that. */
-  readonly exemptDestinations: readonly Cidr[];
   /** The bridge of an `l2` network. */
   readonly bridge?: string | undefined;
 }
@@ -47,11 +45,10 @@ function delegateVersion(version: string, host: HostNetwork | undefined): string
 }
 
 function defaultsOf(type: string, host: HostNetwork): Record<string, Json> {
-  const {form, ipMasq, exemptDestinations, mtu, bridge} = host;
+  const {form, ipMasq, mtu, bridge} = host;
   return {
     ipMasq,
     mtu,
-    ...(ipMasq && exemptDestinations.length > 0 && {exemptDestinations: exemptDestinations.map(formatCidr)}),
     ...(type === 'bridge' && {isGateway: true}),
     ...(form === 'l2' && bridge !== undefined && {bridge}),
   };

@@ -1,7 +1,6 @@
-import {familyOf, formatIp, sameIp} from '../../../lib/ip/address.ts';
-import {containsIp} from '../../../lib/ip/cidr.ts';
+import {familyOf, sameIp} from '../../../lib/ip/address.ts';
 import type {Host} from '../../../lib/host.ts';
-import type {Member, OverlayNetwork} from '../../../lib/overlay/member.ts';
+import type {Member} from '../../../lib/overlay/member.ts';
 import type {Carrier} from '../../../lib/overlay/state.ts';
 import type {Address} from '../../../lib/netlink/route/address.ts';
 import {iff} from '../../../lib/netlink/link/common.ts';
@@ -37,18 +36,4 @@ async function linkTo(host: Host, peers: readonly Member[], own: Carrier['addres
   if (!dst) return undefined;
   const route = await getRoute(host.rt, {dst}).catch(() => undefined);
   return route?.ifindex === undefined ? undefined : findLink(host.rt, {ifindex: route.ifindex});
-}
-
-/** Peers on the same segment, by underlay address, where the network routes to them without a tunnel. */
-export function findDirectPeers(
-  {directRouting}: OverlayNetwork,
-  peers: readonly Member[],
-  {carrier, addresses}: {readonly carrier: Carrier; readonly addresses: readonly Address[]},
-): ReadonlyMap<string, number> {
-  const direct = new Map<string, number>();
-  if (!directRouting) return direct;
-  const segments = addresses.filter(({ifindex}) => ifindex === carrier.ifindex);
-  for (const ip of peers.flatMap(({underlay}) => underlay))
-    if (segments.some((segment) => containsIp(segment, ip))) direct.set(formatIp(ip), carrier.ifindex);
-  return direct;
 }

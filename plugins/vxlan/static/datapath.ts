@@ -4,14 +4,18 @@ import {removeLink} from '../../../lib/netlink/route/link.ts';
 import {applyOperations} from '../../../lib/overlay/apply.ts';
 import {formatConflict} from '../../../lib/overlay/claims.ts';
 import {planDesired} from '../../../lib/overlay/desired.ts';
+import {findDirect} from '../../../lib/overlay/direct.ts';
 import {ensureDevice, listOverlayDevices} from '../../../lib/overlay/ensure-device.ts';
 import {observeOverlay} from '../../../lib/overlay/observe.ts';
 import {formatOperation} from '../../../lib/overlay/operation.ts';
 import {planOverlay} from '../../../lib/overlay/plan.ts';
 import {segmentBridgeName} from '../../../lib/overlay/segment-bridge.ts';
+import {rulesetTable} from '../../../lib/overlay/ruleset.ts';
 import type {Carrier, Desired} from '../../../lib/overlay/state.ts';
 import type {StaticNetwork} from '../../../lib/overlay/static-file.ts';
-import {findDirectPeers, getCarrier} from './carrier.ts';
+import type {VxlanConf} from '../conf.ts';
+import {getCarrier} from './carrier.ts';
+import {ensureStaticRuleset, hasStaticRuleset} from './ruleset.ts';
 import {findSelf, type Identity} from './self.ts';
 
 /** What the kernel shall have, and who we are. */
@@ -33,7 +37,8 @@ export async function planStatic(
   const {self, peers} = identity;
   const {network} = described;
   const carrier = await getCarrier(host, identity, addresses);
-  const direct = findDirectPeers(network, peers, {carrier, addresses});
+  const underlay = network.directRouting ? peers.flatMap((peer) => peer.underlay) : [];
+  const direct = await findDirect(host.rt, underlay);
   const bridge = network.form === 'l2' ? (named ?? segmentBridgeName(network.vni)) : undefined;
   const desired = planDesired({network, self, peers}, {carrier, mtu: self.mtu, bridge, direct});
   return {...identity, desired, carrier, bridge};
@@ -43,11 +48,12 @@ export async function planStatic(
 export async function ensureStatic(
   host: Host,
   {desired}: StaticPlan,
-  warn: (message: string) => void,
+  {conf, warn}: {readonly conf: VxlanConf; readonly warn: (message: string) => void},
 ): Promise<void> {
   const {devices, network, conflicts} = desired;
   for (const conflict of conflicts) warn(`overlay network "${network.name}": ${formatConflict(conflict)}`);
   await removeOldDevices(host, desired);
+  await ensureStaticRuleset(host, desired, conf);
   for (const spec of devices) await ensureDevice(host, spec);
   const {operations, obstacles} = planOverlay(desired, await observeOverlay(host.rt, desired));
   for (const {peer, text} of obstacles)
@@ -70,12 +76,19 @@ async function removeOldDevices(host: Host, {devices, network}: Desired): Promis
 }
 
 /** What is not as it should be, as commands that would mend it; empty when all is well. */
-export async function diffStatic(host: Host, {desired}: StaticPlan): Promise<readonly string[]> {
+export async function diffStatic(
+  host: Host,
+  {desired}: StaticPlan,
+  conf: VxlanConf,
+): Promise<readonly string[]> {
   const actual = await observeOverlay(host.rt, desired);
   const gone = desired.devices.filter(({name}) => !actual.devices.has(name));
   const {operations} = planOverlay(desired, actual);
   return [
     ...gone.map(({name}) => `device ${name} is gone`),
     ...operations.map((each) => formatOperation(each)),
+    ...((await hasStaticRuleset(host, conf))
+      ? []
+      : [`table inet ${rulesetTable(conf.network).table} is gone`]),
   ];
 }

@@ -3,6 +3,7 @@ import {findKey} from '../../../lib/cni/shape.ts';
 import type {JsonObject} from '../../../lib/cni/types.ts';
 import type {Host} from '../../../lib/host.ts';
 import {parseIp} from '../../../lib/ip/address.ts';
+import {formatCidr} from '../../../lib/ip/cidr.ts';
 import {findLink, getLink} from '../../../lib/netlink/route/link.ts';
 import {getRoute} from '../../../lib/netlink/route/route.ts';
 import {withLock} from '../../../lib/store/lock.ts';
@@ -11,6 +12,7 @@ import type {HostNetwork} from '../render.ts';
 import {ensureStatic, planStatic, type StaticPlan} from './datapath.ts';
 import {ensureLockPath, findRecord, hostNetworkOf, makeRecord, readHost, writeRecord} from './record.ts';
 import type {StaticRecord} from './record.ts';
+import {hasStaticRuleset} from './ruleset.ts';
 import {openStaticSource} from './source.ts';
 
 export type StaticConf = VxlanConf & {readonly static: JsonObject | string};
@@ -26,12 +28,12 @@ const lockTimeoutMs = 20_000;
 export async function ensureStaticNetwork(call: Call, host: Host, conf: StaticConf): Promise<HostNetwork> {
   const source = openStaticSource(conf);
   const bridge = findBridge(conf);
-  const key = JSON.stringify([source.key, conf.node ?? null, bridge ?? null]);
+  const key = keyOf(conf, {source: source.key, bridge});
   const record = findRecord(conf);
-  if (record?.key === key && (await isInPlace(host, record, call))) return readHost(record.host);
+  if (record?.key === key && (await isInPlace(host, record, {call, conf}))) return readHost(record.host);
   return withLock({path: ensureLockPath(conf), timeoutMs: lockTimeoutMs}, async () => {
     const plan = await planStatic(host, source.read(), {node: conf.node, bridge});
-    await ensureStatic(host, plan, (message) => call.warn(message));
+    await ensureStatic(host, plan, {conf, warn: (message) => call.warn(message)});
     const links = await Promise.all(plan.desired.devices.map(({name}) => getLink(host.rt, {name})));
     writeRecord(conf, makeRecord(plan, {key, links}));
     return hostNetworkOf(plan);
@@ -41,6 +43,15 @@ export async function ensureStaticNetwork(call: Call, host: Host, conf: StaticCo
 /** What this host shall have of the network. Changes nothing. */
 export async function planStaticNetwork(host: Host, conf: StaticConf): Promise<StaticPlan> {
   return planStatic(host, openStaticSource(conf).read(), {node: conf.node, bridge: findBridge(conf)});
+}
+
+/** All that decides what is in place. */
+function keyOf(
+  {node, masquerade, exemptDestinations, filter}: StaticConf,
+  {source, bridge}: {readonly source: string; readonly bridge: string | undefined},
+): string {
+  const exempt = exemptDestinations.map(formatCidr);
+  return JSON.stringify([source, node ?? '', bridge ?? '', masquerade, exempt, filter]);
 }
 
 /** The bridge that the user names. */
@@ -53,8 +64,9 @@ function findBridge({template}: StaticConf): string | undefined {
 async function isInPlace(
   host: Host,
   {carrier, devices, samples}: StaticRecord,
-  call: Call,
+  {call, conf}: {readonly call: Call; readonly conf: StaticConf},
 ): Promise<boolean> {
+  if (!(await hasStaticRuleset(host, conf))) return false;
   const below = await findLink(host.rt, {ifindex: carrier.ifindex});
   if (!below?.up || (below.mtu !== carrier.mtu && carrier.ifindex !== loopback)) return false;
   for (const {name, ifindex, mac} of devices) {

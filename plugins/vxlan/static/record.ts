@@ -1,8 +1,8 @@
-import {readFileSync, renameSync, writeFileSync} from 'node:fs';
+import {readdirSync, readFileSync, renameSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {ensureDirectory} from '../../../lib/files.ts';
 import {formatIp} from '../../../lib/ip/address.ts';
-import {formatCidr, parseCidr} from '../../../lib/ip/cidr.ts';
+import {formatCidr, parseCidr, type Cidr} from '../../../lib/ip/cidr.ts';
 import type {Link} from '../../../lib/netlink/route/link.ts';
 import type {VxlanPlaces} from '../conf.ts';
 import type {HostNetwork} from '../render.ts';
@@ -57,6 +57,23 @@ export function findRecord(places: Places): StaticRecord | undefined {
   }
 }
 
+/** All networks without agent that this host has taken part in since it was started. */
+export function listRecords({
+  runDir,
+}: Pick<Places, 'runDir'>): readonly {readonly name: string; readonly ranges: readonly Cidr[]}[] {
+  let files: readonly string[];
+  try {
+    files = readdirSync(join(runDir, 'static')).filter((file) => file.endsWith('.json'));
+  } catch {
+    return [];
+  }
+  return files.flatMap((file) => {
+    const name = file.slice(0, -'.json'.length);
+    const record = findRecord({runDir, network: name});
+    return record ? [{name, ranges: record.host.networks.map((text) => parseCidr(text)!)}] : [];
+  });
+}
+
 export function writeRecord(places: Places, record: StaticRecord): void {
   const path = join(directoryOf(places), `${places.network}.json`);
   writeFileSync(`${path}.new`, `${JSON.stringify(record)}\n`, {mode: 0o600});
@@ -102,15 +119,13 @@ export function hostNetworkOf(plan: StaticPlan): HostNetwork {
 
 /** The same, as it was recorded. */
 export function readHost({form, networks, subnets, mtu, bridge}: RecordedHost): HostNetwork {
-  const ranges = networks.map((text) => parseCidr(text)!);
   return {
     form,
-    networks: ranges,
+    networks: networks.map((text) => parseCidr(text)!),
     subnets: subnets.map((text) => parseCidr(text)!),
     mtu,
-    // Nobody else does it, and within the overlay nobody must.
-    ipMasq: true,
-    exemptDestinations: ranges,
+    // The network's own table does it.
+    ipMasq: false,
     bridge,
   };
 }

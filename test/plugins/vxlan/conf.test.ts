@@ -1,6 +1,7 @@
 import test from 'ava';
 import {CniError} from '../../../lib/cni/error.ts';
 import {parseVxlanConf} from '../../../plugins/vxlan/conf.ts';
+import {cidrs} from './helpers.ts';
 import {callFor} from '../../lib/cni/helpers.ts';
 
 const parse = async (conf: object) => parseVxlanConf(await callFor({type: 'vxlan', ...conf}));
@@ -14,6 +15,9 @@ const defaults = {
   form: undefined,
   static: undefined,
   node: undefined,
+  masquerade: true,
+  exemptDestinations: [],
+  filter: true,
   template: {
     name: 'net1',
     cniVersion: '1.0.0',
@@ -28,7 +32,16 @@ test('every key has its default, which null and an empty text leave', async (t) 
   t.deepEqual(await parse({}), defaults);
   const keys = ['subnetFile', 'dataDir', 'runDir', 'network', 'node', 'static'];
   t.deepEqual(await parse(Object.fromEntries(keys.map((key) => [key, '']))), defaults);
-  const more = [...keys, 'form', 'delegate', 'ipam', 'runtimeConfig'];
+  const more = [
+    ...keys,
+    'masquerade',
+    'exemptDestinations',
+    'filter',
+    'form',
+    'delegate',
+    'ipam',
+    'runtimeConfig',
+  ];
   t.deepEqual(await parse(Object.fromEntries(more.map((key) => [key, null]))), defaults);
 });
 
@@ -42,6 +55,9 @@ test('every key, in any case', async (t) => {
       Form: 'l2',
       STATIC: {network: '10.0.0.0/8'},
       Node: 'node-a',
+      Masquerade: false,
+      exemptdestinations: ['192.0.2.0/24'],
+      FILTER: false,
       Delegate: {TYPE: 'ptp', x: 1},
       IPAM: {type: 'static'},
       runtimeconfig: {mac: 'x'},
@@ -55,6 +71,9 @@ test('every key, in any case', async (t) => {
       form: 'l2',
       static: {network: '10.0.0.0/8'},
       node: 'node-a',
+      masquerade: false,
+      exemptDestinations: cidrs('192.0.2.0/24'),
+      filter: false,
       template: {
         ...defaults.template,
         type: 'ptp',

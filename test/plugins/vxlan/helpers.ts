@@ -8,7 +8,7 @@ import {callFor} from '../../lib/cni/helpers.ts';
 /** What an agent's subnet file says. */
 export function subnetFile(text: string, changes: Partial<HostNetwork> = {}): HostNetwork {
   const {ipMasq, ...file} = parseSubnetFile(text, '/f');
-  return {form: 'routed', exemptDestinations: [], ...file, ipMasq: !ipMasq, ...changes};
+  return {form: 'routed', ...file, ipMasq: !ipMasq, ...changes};
 }
 
 export const flannels = `

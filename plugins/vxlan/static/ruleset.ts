@@ -1,0 +1,50 @@
+import type {Host} from '../../../lib/host.ts';
+import {isMissingNftables} from '../../../lib/netlink/nft/socket.ts';
+import {findTable} from '../../../lib/netlink/nft/table.ts';
+import {ensureRuleset} from '../../../lib/overlay/ensure-ruleset.ts';
+import {rulesetTable, type RulesetOptions} from '../../../lib/overlay/ruleset.ts';
+import type {Desired} from '../../../lib/overlay/state.ts';
+import type {VxlanConf} from '../conf.ts';
+import {listRecords} from './record.ts';
+
+/** The bit of a packet's mark that the host's own FORWARD accepts: the one of the plugin `firewall`. */
+const forwardMark = 0x1000;
+
+type RulesetConf = Pick<VxlanConf, 'masquerade' | 'exemptDestinations' | 'filter' | 'runDir' | 'network'>;
+
+/**
+ * The network's table of nftables: packets from the hosts of the list alone, masquerading, a way through the host's own firewall,
+ * and none to other networks of this kind. Throws where the kernel has no nftables and something of it was asked for.
+ */
+export async function ensureStaticRuleset(host: Host, desired: Desired, conf: RulesetConf): Promise<void> {
+  const {masquerade, exemptDestinations, filter} = conf;
+  const options: RulesetOptions = {
+    filter,
+    ...(masquerade && {masquerade: {exempt: exemptDestinations}}),
+    forwardMark,
+    apartFrom: listRecords(conf).filter(({name}) => name !== conf.network),
+  };
+  try {
+    await ensureRuleset(host.nft, desired, options);
+  } catch (error) {
+    if (!isMissingNftables(error)) throw error;
+    if (!masquerade && !filter) return;
+    throw new Error(
+      'this kernel has no nftables; load nf_tables, or set "masquerade" and "filter" to false',
+      {cause: error},
+    );
+  }
+}
+
+/** Whether the table is there at all; what is in it, the next ADD that has something to mend looks at. */
+export async function hasStaticRuleset(
+  host: Host,
+  {masquerade, filter, network}: Pick<RulesetConf, 'masquerade' | 'filter' | 'network'>,
+): Promise<boolean> {
+  try {
+    return (await findTable(host.nft, rulesetTable(network))) !== undefined;
+  } catch (error) {
+    if (isMissingNftables(error) && !masquerade && !filter) return true;
+    throw error;
+  }
+}
