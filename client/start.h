@@ -53,7 +53,7 @@ struct process {
   const char *executable;
 };
 
-static int run(const struct process *process);
+__attribute__((unused)) static int run(const struct process *process);
 
 #ifdef WEFT_HOSTED
 #include <sys/auxv.h>
