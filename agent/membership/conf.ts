@@ -3,6 +3,8 @@ import type {$ZodRawIssue, $ZodType, output} from 'zod/v4/core';
 import * as z from 'zod/mini';
 import {etcdKeys} from './etcd/conf.ts';
 import {createEtcdMembership} from './etcd/membership.ts';
+import {kubernetesKeys} from './kubernetes/conf.ts';
+import {createKubernetesMembership} from './kubernetes/membership.ts';
 import type {Membership, MembershipContext} from './membership.ts';
 import {createStaticMembership, staticKeys} from './static.ts';
 
@@ -30,6 +32,7 @@ function kindOf<Keys extends Readonly<Record<string, $ZodType>>>(kind: Kind<Keys
 const kinds = {
   static: kindOf({keys: staticKeys, create: createStaticMembership}),
   etcd: kindOf({keys: etcdKeys, create: createEtcdMembership}),
+  kubernetes: kindOf({keys: kubernetesKeys, create: createKubernetesMembership}),
 };
 type KindName = keyof typeof kinds;
 const kindNames = Object.keys(kinds) as [KindName, ...KindName[]];

@@ -22,7 +22,7 @@ const node = z.object({
 });
 
 /** "10.244.0.0/16", or a list of such. */
-const ranges = z.pipe(
+export const rangesField = z.pipe(
   z.unknown(),
   z.transform((value, ctx): readonly Cidr[] =>
     (Array.isArray(value) ? value : [value]).map((each: unknown) => {
@@ -37,7 +37,7 @@ const ranges = z.pipe(
 
 const schema = prepareShape(
   z.object({
-    network: ranges,
+    network: rangesField,
     form: z._default(z.enum(['routed', 'l2']), 'routed'),
     vni: z._default(z.int().check(z.gte(1), z.lte(0xff_ffff)), 1),
     port: z._default(z.int().check(z.gte(1), z.lte(0xffff)), 8472),

@@ -1,6 +1,6 @@
 import {bitsOf, familyOf, ipFromValue} from '../../../lib/ip/address.ts';
 import {overlap, sameCidr, subnetOf, type Cidr} from '../../../lib/ip/cidr.ts';
-import type {Division, FlannelConfig} from './flannel-config.ts';
+import type {Division, FlannelConfig} from '../flannel-config.ts';
 
 // As many as flannel chooses from: with chance among them two hosts that start together rarely want the same.
 const candidates = 100;

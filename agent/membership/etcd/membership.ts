@@ -9,10 +9,11 @@ import type {
   MembershipEvents,
   Snapshot,
 } from '../membership.ts';
+import {Outage} from '../outage.ts';
 import {Publisher} from '../publisher.ts';
 import {EtcdClient} from './client.ts';
 import {checkEtcdConf, type EtcdConf} from './conf.ts';
-import {parseFlannelConfig, type FlannelConfig} from './flannel-config.ts';
+import {parseFlannelConfig, type FlannelConfig} from '../flannel-config.ts';
 import {layoutOf} from './layout.ts';
 import {KeptLease} from './lease.ts';
 import {membersOf} from './members.ts';
@@ -53,6 +54,7 @@ class EtcdMembership implements Membership {
   readonly #store: Store;
   readonly #leases: readonly KeptLease[];
   readonly #registration: Registration;
+  readonly #outage: Outage;
   readonly #layout;
   #config: {readonly value: string; readonly parsed: FlannelConfig} | undefined;
   /** What `config` says that cannot be used. */
@@ -64,8 +66,7 @@ class EtcdMembership implements Membership {
   #retry: NodeJS.Timeout | undefined;
   #publishing: NodeJS.Immediate | undefined;
   #isClosed = false;
-  /** Why etcd cannot be read, and since when; why our own keys are not as they should be. */
-  #fault: {readonly reason: string; readonly timer: NodeJS.Timeout; isLong: boolean} | undefined;
+  /** Why our own keys are not as they should be. */
   #selfFault: {readonly kind: 'conflict' | 'error'; readonly reason: string} | undefined;
   #isRegistered = false;
   /** What the last snapshot said of us. */
@@ -102,8 +103,16 @@ class EtcdMembership implements Membership {
       idleMs,
       probeMs: conf.probeMs,
       onChange: () => this.#changed(),
-      onFault: (error) => this.#broken(error),
-      onHealthy: () => this.#healthy(),
+      onFault: (error) => this.#outage.begin(error),
+      onHealthy: () => {
+        if (this.#outage.end()) this.#register();
+      },
+    });
+    this.#outage = new Outage({
+      afterMs: conf.staleAfterMs,
+      log,
+      source: 'etcd',
+      onChange: () => this.#enterState(),
     });
     const onLost = () => this.#register();
     const lease = new KeptLease({client, ttlS: conf.leaseTtlS, retry, log, onLost});
@@ -165,7 +174,7 @@ class EtcdMembership implements Membership {
     this.#isClosed = true;
     this.#publisher.close();
     clearTimeout(this.#retry);
-    clearTimeout(this.#fault?.timer);
+    this.#outage.close();
     clearImmediate(this.#publishing);
     this.#client.close();
     await Promise.all([
@@ -274,32 +283,6 @@ class EtcdMembership implements Membership {
     else this.#enterState();
   }
 
-  #broken(error: Error): void {
-    const {log} = this.#context;
-    const reason = error.message;
-    if (this.#fault !== undefined) {
-      this.#fault = {...this.#fault, reason};
-      return this.#enterState();
-    }
-    log.warn({error}, 'connection to etcd is lost');
-    const timer = setTimeout(() => {
-      if (this.#fault !== undefined) this.#fault.isLong = true;
-      this.#enterState();
-    }, this.#conf.staleAfterMs);
-    this.#fault = {reason, timer, isLong: false};
-    this.#enterState();
-  }
-
-  #healthy(): void {
-    if (this.#fault !== undefined) {
-      clearTimeout(this.#fault.timer);
-      this.#fault = undefined;
-      this.#context.log.info({revision: this.#store.revision}, 'connection to etcd is there');
-      this.#register();
-    }
-    this.#enterState();
-  }
-
   #enterState(): void {
     if (this.#isClosed) return;
     const publisher = this.#publisher;
@@ -307,17 +290,15 @@ class EtcdMembership implements Membership {
     const fault = this.#selfFault;
     if (fault?.kind === 'conflict') return publisher.enter({kind: 'conflict', reason: fault.reason});
     if (snapshot === undefined || !this.#isRegistered) {
-      const reason = this.#fault?.reason ?? this.#configFault ?? fault?.reason ?? 'no subnets yet';
+      const reason = this.#outage.reason ?? this.#configFault ?? fault?.reason ?? 'no subnets yet';
       return publisher.enter({kind: 'starting', reason: `etcd: ${reason}`});
     }
-    if (this.#fault?.isLong === true)
-      return publisher.enter({
-        kind: 'stale',
-        reason: `etcd: ${this.#fault.reason}; the last known members stand`,
-      });
-    if (this.#fault === undefined && (fault !== undefined || this.#configFault !== undefined))
-      return publisher.enter({kind: 'stale', reason: `etcd: ${fault?.reason ?? this.#configFault}`});
-    if (this.#fault === undefined) publisher.enter({kind: 'ready'});
+    const {reason: outage} = this.#outage;
+    if (this.#outage.isLong)
+      return publisher.enter({kind: 'stale', reason: `etcd: ${outage}; the last known members stand`});
+    if (outage !== undefined) return;
+    const own = fault?.reason ?? this.#configFault;
+    publisher.enter(own === undefined ? {kind: 'ready'} : {kind: 'stale', reason: `etcd: ${own}`});
   }
 }
 

@@ -5,7 +5,7 @@ import type {Advertisement} from '../membership.ts';
 import {areFree, chooseSubnets, fits} from './choose.ts';
 import type {EtcdClient} from './client.ts';
 import {planEndpoints} from './endpoint-keys.ts';
-import type {FlannelConfig} from './flannel-config.ts';
+import type {FlannelConfig} from '../flannel-config.ts';
 import {formatLease, formatLeaseKey, parseLeaseKey} from './flannel-lease.ts';
 import {parseNodeRecord, type Layout} from './layout.ts';
 import type {KeptLease} from './lease.ts';

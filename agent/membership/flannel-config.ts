@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
-import {prepareShape, readShape, ShapeError} from '../../../lib/cni/shape.ts';
-import type {Json} from '../../../lib/cni/types.ts';
-import {bitsOf, familyOf, formatIp, ipFromValue, parseIp, type Family} from '../../../lib/ip/address.ts';
+import {prepareShape, readShape, ShapeError} from '../../lib/cni/shape.ts';
+import type {Json} from '../../lib/cni/types.ts';
+import {bitsOf, familyOf, formatIp, ipFromValue, parseIp, type Family} from '../../lib/ip/address.ts';
 import {
   containsIp,
   formatCidr,
@@ -10,7 +10,7 @@ import {
   parseCidr,
   subnetOf,
   type Cidr,
-} from '../../../lib/ip/cidr.ts';
+} from '../../lib/ip/cidr.ts';
 
 /** How one family of a network is divided among its hosts. */
 export interface Division {
