@@ -36,9 +36,10 @@ import type {Desired} from './state.ts';
 //       type filter hook prerouting priority raw; policy accept;
 //       udp dport 8472 @th,96,24 0x1 goto from-underlay
 //     }
+//     chain to-underlay { notrack }
 //     chain output {
 //       type filter hook output priority raw; policy accept;
-//       udp dport 8472 @th,96,24 0x1 notrack
+//       udp dport 8472 @th,96,24 0x1 goto to-underlay
 //     }
 //     chain forward {
 //       type filter hook forward priority filter - 1; policy accept;
@@ -74,6 +75,8 @@ export interface RulesetOptions {
     | undefined;
   /** The bits of a packet's mark that the host's own FORWARD accepts (lib/nat/admission.ts). */
   readonly forwardMark?: number | undefined;
+  /** Names of the devices that encrypt: VXLAN packets come and go through one of them, or not at all. */
+  readonly through?: readonly string[] | undefined;
   /** Networks of this host that shall not reach this one, nor be reached from it. */
   readonly apartFrom?: readonly Pick<OverlayNetwork, 'name' | 'ranges'>[] | undefined;
 }
@@ -130,14 +133,21 @@ export function planRuleset(
   const tunnel = matchVxlan(network);
   const chain = (name: string, rules: Rules, base?: RuledChain['base']): RuledChain[] =>
     rules.length === 0 ? [] : [{...table, chain: name, ...(base && {base}), rules}];
-  const fromUnderlay: Rules = options.filter
+  const {filter, through} = options;
+  const sources = filter ? [[matchSourceSet(4, sets[4])], [matchSourceSet(6, sets[6])]] : [[]];
+  const inputs = through?.map((name) => [matchInputInterface(name)]) ?? [[]];
+  const fromUnderlay: Rules = [
+    ...inputs.flatMap((input) => sources.map((source) => [...input, ...source, notrack(), accept])),
+    // What only passes through is none of our business.
+    ...(filter || through ? [[matchLocalDestination(), counter(), drop]] : []),
+  ];
+  const toUnderlay: Rules = through
     ? [
-        [matchSourceSet(4, sets[4]), notrack(), accept],
-        [matchSourceSet(6, sets[6]), notrack(), accept],
-        // What only passes through is none of our business.
-        [matchLocalDestination(), counter(), drop],
+        ...through.map((name) => [matchOutputInterface(name), notrack(), accept]),
+        // In clear, if it went out.
+        [counter(), drop],
       ]
-    : [[notrack(), accept]];
+    : [[notrack()]];
   const chains = [
     ...chain('from-underlay', fromUnderlay),
     ...chain('prerouting', [[tunnel, verdict({kind: 'goto', chain: 'from-underlay'})]], {
@@ -145,7 +155,12 @@ export function planRuleset(
       hook: 'prerouting',
       priority: priorities.raw,
     }),
-    ...chain('output', [[tunnel, notrack()]], {type: 'filter', hook: 'output', priority: priorities.raw}),
+    ...chain('to-underlay', toUnderlay),
+    ...chain('output', [[tunnel, verdict({kind: 'goto', chain: 'to-underlay'})]], {
+      type: 'filter',
+      hook: 'output',
+      priority: priorities.raw,
+    }),
     ...chain(
       'forward',
       planForward(

@@ -63,4 +63,5 @@ export const samples: {readonly [K in KnownLinkInfo['kind']]: Sample} = {
       },
     },
   },
+  wireguard: {command: 'ip link add wg0 type wireguard', info: {kind: 'wireguard'}},
 };

@@ -16,6 +16,8 @@ export const kinds = {
   veth,
   vlan,
   vxlan,
+  // What it has is told over generic netlink (lib/netlink/wireguard).
+  wireguard: nothing,
 } as const;
 
 type Kinds = typeof kinds;

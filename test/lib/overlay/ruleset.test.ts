@@ -32,8 +32,10 @@ test('the least: packets of the tunnel are not tracked', (t) => {
     'add rule from-underlay notrack accept',
     'create chain prerouting { type filter hook prerouting priority -300 ; policy accept ; }',
     'add rule prerouting udp dport 8472 @th,96,24 0x1 goto from-underlay',
+    'create chain to-underlay',
+    'add rule to-underlay notrack',
     'create chain output { type filter hook output priority -300 ; policy accept ; }',
-    'add rule output udp dport 8472 @th,96,24 0x1 notrack',
+    'add rule output udp dport 8472 @th,96,24 0x1 goto to-underlay',
   ]);
 });
 
@@ -49,6 +51,26 @@ test('members alone may send to the tunnel; what passes through does not matter'
   t.deepEqual(chainRules('from-underlay', {filter: true}), [
     'ip saddr @members4 notrack accept',
     'ip6 saddr @members6 notrack accept',
+    'fib daddr type local counter drop',
+  ]);
+});
+
+test('encrypted: through the devices that do it, or not at all', (t) => {
+  const options = {filter: true, through: ['wg1.0', 'wg1.3']};
+  t.deepEqual(chainRules('from-underlay', options), [
+    'iifname "wg1.0" ip saddr @members4 notrack accept',
+    'iifname "wg1.0" ip6 saddr @members6 notrack accept',
+    'iifname "wg1.3" ip saddr @members4 notrack accept',
+    'iifname "wg1.3" ip6 saddr @members6 notrack accept',
+    'fib daddr type local counter drop',
+  ]);
+  t.deepEqual(chainRules('to-underlay', options), [
+    'oifname "wg1.0" notrack accept',
+    'oifname "wg1.3" notrack accept',
+    'counter drop',
+  ]);
+  t.deepEqual(chainRules('from-underlay', {filter: false, through: ['wg1.0']}), [
+    'iifname "wg1.0" notrack accept',
     'fib daddr type local counter drop',
   ]);
 });

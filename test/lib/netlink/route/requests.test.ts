@@ -211,6 +211,10 @@ const calls: Readonly<Record<string, readonly [Read, (rt: RouteSocket) => Promis
           },
         }),
     ],
+  [samples.wireguard.command]: [
+    readers.link,
+    (rt) => addLink(rt, {name: 'wg0', info: samples.wireguard.info}),
+  ],
   'ip link set dev flannel.1 type vxlan id 1 local 10.1.2.4 learning': [
     readers.link,
     (rt) =>

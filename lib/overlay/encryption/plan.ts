@@ -1,0 +1,211 @@
+import {familyOf, formatIp, type Family, type Ip} from '../../ip/address.ts';
+import {formatCidr, hostCidr, type Cidr} from '../../ip/cidr.ts';
+import type {
+  Endpoint,
+  WireguardChange,
+  WireguardDevice,
+  WireguardPeer,
+} from '../../netlink/wireguard/device.ts';
+import type {Membership} from '../desired.ts';
+import type {Member} from '../member.ts';
+import type {LocalSettings} from '../state.ts';
+import {
+  deriveHostKeys,
+  derivePresharedKey,
+  tunnelAddress,
+  tunnelPrefix,
+  type HostKeys,
+  type OverlaySecret,
+} from './keys.ts';
+
+/** A WireGuard device as it shall be: the underlay of an encrypted network, one for each secret. */
+export interface SecureTunnel {
+  readonly name: string;
+  /** UDP port in the underlay. */
+  readonly port: number;
+  readonly mtu: number;
+  /** Its address, with the prefix of all hosts'. */
+  readonly address: Cidr;
+  readonly keys: HostKeys;
+  readonly peers: readonly (WireguardPeer & {readonly id: string; readonly endpoint: Endpoint})[];
+}
+
+/** An encrypted network, as one over another underlay. */
+export interface EncryptedOverlay {
+  /** For each secret; packets leave through the first and are taken from all. */
+  readonly tunnels: readonly SecureTunnel[];
+  /** The membership with the tunnel's addresses in the place of the underlay's: what the overlay is planned from. */
+  readonly membership: Membership;
+  readonly local: LocalSettings;
+  /** From where VXLAN packets may come, through any of the tunnels. */
+  readonly sources: readonly Ip[];
+}
+
+/** How a network is encrypted. */
+export interface EncryptionOptions {
+  /** The first is used, the others are understood; all hosts have them all before one is used. */
+  readonly secrets: readonly OverlaySecret[];
+  /** UDP port of the secret with id 0; the others' follow. */
+  readonly port: number;
+}
+
+/** The default of `EncryptionOptions.port`: those behind WireGuard's usual one are taken by others. */
+export const encryptionPort = 51_872;
+
+// WireGuard's header and authentication, UDP, and IP (wireguard.com, "Packet layout").
+const overhead: Readonly<Record<Family, number>> = {4: 32 + 8 + 20, 6: 32 + 8 + 40};
+
+/** The name of the device of a network for a secret; fits into 15 bytes. */
+export function tunnelName(vni: number, secretId: number): string {
+  return `wg${vni}.${secretId}`;
+}
+
+/**
+ * Puts WireGuard below an overlay. Keys follow from the secret, so that the membership has to carry none; they are derived
+ * once for each member object.
+ */
+export class EncryptionPlanner {
+  readonly #options: EncryptionOptions;
+  readonly #members = new WeakMap<Member, Member>();
+  readonly #peers = new Map<string, WeakMap<Member, SecureTunnel['peers'][number]>>();
+
+  constructor(options: EncryptionOptions) {
+    if (options.secrets.length === 0) throw new Error('encryption needs a secret');
+    this.#options = options;
+  }
+
+  plan({network, self, peers}: Membership, local: LocalSettings): EncryptedOverlay {
+    const {secrets, port} = this.#options;
+    const {carrier} = local;
+    const families = carrier.addresses.map(familyOf);
+    // The same for all peers, so that one MTU fits.
+    const family = families.includes(4) ? 4 : 6;
+    const mtu = carrier.mtu - overhead[family];
+    const tunnels = secrets.map((secret): SecureTunnel => {
+      const prefix = tunnelPrefix(network, secret.id);
+      return {
+        name: tunnelName(network.vni, secret.id),
+        port: port + secret.id,
+        mtu,
+        address: {ip: tunnelAddress(prefix, self.id), prefix: prefix.prefix},
+        keys: deriveHostKeys(secret, network.name, self.id),
+        peers: peers.flatMap((peer) => {
+          const found = this.#peer(peer, {secret, prefix, network: network.name, self: self.id, family});
+          return found ? [found] : [];
+        }),
+      };
+    });
+    const [primary] = tunnels as [SecureTunnel];
+    const prefix = tunnelPrefix(network, secrets[0]!.id);
+    const inside = (member: Member) => this.#inside(member, prefix);
+    return {
+      tunnels,
+      membership: {
+        network: {...network, directRouting: false},
+        self: inside(self),
+        peers: peers.map(inside),
+      },
+      local: {
+        ...local,
+        // Not held to a device: another secret's tunnel may take over without a new one.
+        carrier: {ifindex: 0, mtu, addresses: [primary.address.ip], bind: false},
+        direct: undefined,
+      },
+      sources: tunnels.flatMap((tunnel) =>
+        tunnel.peers.flatMap(({allowedIps}) => allowedIps.map(({ip}) => ip)),
+      ),
+    };
+  }
+
+  /** The member as the overlay sees it: at its address in the tunnel. */
+  #inside(member: Member, prefix: Cidr): Member {
+    const known = this.#members.get(member);
+    const ip = tunnelAddress(prefix, member.id);
+    if (known && formatIp(known.underlay[0]!) === formatIp(ip)) return known;
+    const inside = {...member, underlay: [ip], macs: {6: member.macs[6] ?? member.macs[4]}};
+    this.#members.set(member, inside);
+    return inside;
+  }
+
+  #peer(
+    peer: Member,
+    {
+      secret,
+      prefix,
+      network,
+      self,
+      family,
+    }: {
+      readonly secret: OverlaySecret;
+      readonly prefix: Cidr;
+      readonly network: string;
+      readonly self: string;
+      readonly family: Family;
+    },
+  ): SecureTunnel['peers'][number] | undefined {
+    const key = `${secret.id} ${family} ${self}`;
+    let known = this.#peers.get(key);
+    if (!known) this.#peers.set(key, (known = new WeakMap()));
+    const before = known.get(peer);
+    if (before) return before;
+    const ip = peer.underlay.find((each) => familyOf(each) === family) ?? peer.underlay[0];
+    if (!ip) return undefined;
+    const found = {
+      id: peer.id,
+      publicKey: deriveHostKeys(secret, network, peer.id).publicKey,
+      presharedKey: derivePresharedKey(secret, network, [self, peer.id]),
+      endpoint: {ip, port: this.#options.port + secret.id},
+      allowedIps: [hostCidr(tunnelAddress(prefix, peer.id))],
+    };
+    known.set(peer, found);
+    return found;
+  }
+}
+
+// A handshake lasts this long: within it, the address in use is one that works.
+const freshSeconds = 180;
+
+/**
+ * What makes a WireGuard device as it should be. A peer that moved by itself keeps the address it was last heard from,
+ * as long as it is heard and `before` did not say another one.
+ */
+export function planTunnel(
+  tunnel: SecureTunnel,
+  actual: WireguardDevice,
+  {now, before}: {readonly now: number; readonly before?: SecureTunnel | undefined},
+): WireguardChange {
+  const found = new Map(actual.peers.map((peer) => [hex(peer.publicKey), peer]));
+  const told = new Map((before?.peers ?? []).map((peer) => [hex(peer.publicKey), peer.endpoint]));
+  const set: WireguardPeer[] = [];
+  for (const peer of tunnel.peers) {
+    const key = hex(peer.publicKey);
+    const is = found.get(key);
+    found.delete(key);
+    const last = told.get(key);
+    const isFresh = is !== undefined && now - is.lastHandshake < freshSeconds;
+    const isNews = last !== undefined && !sameEndpoint(last, peer.endpoint);
+    const endpoint =
+      !sameEndpoint(is?.endpoint, peer.endpoint) && (isNews || !isFresh) ? peer.endpoint : undefined;
+    const isSame = is && hex(is.presharedKey) === hex(peer.presharedKey) && sameAddresses(is, peer);
+    if (!isSame || endpoint) set.push({...peer, endpoint});
+  }
+  return {
+    ...(hex(actual.publicKey) !== hex(tunnel.keys.publicKey) && {privateKey: tunnel.keys.privateKey}),
+    ...(actual.port !== tunnel.port && {port: tunnel.port}),
+    ...(set.length > 0 && {set}),
+    ...(found.size > 0 && {remove: [...found.values()].map(({publicKey}) => publicKey)}),
+  };
+}
+
+function hex(bytes: Uint8Array | undefined): string {
+  return Buffer.from(bytes ?? []).toString('hex');
+}
+
+function sameEndpoint(a: Endpoint | undefined, b: Endpoint): boolean {
+  return a !== undefined && a.port === b.port && formatIp(a.ip) === formatIp(b.ip);
+}
+
+function sameAddresses(a: WireguardPeer, b: WireguardPeer): boolean {
+  const of = ({allowedIps}: WireguardPeer) => allowedIps.map(formatCidr).sort().join();
+  return of(a) === of(b);
+}
