@@ -49,7 +49,7 @@ export interface ModeHost {
 }
 
 /** Puts what is tested into a folder as `weft install` does; kept between test runs. */
-async function install(mode: Mode): Promise<string> {
+export async function installMode(mode: Mode): Promise<string> {
   const folder = path.join(repository, 'dist/test', mode);
   const argv = [weftOnHost, 'install', '--bin-dir', folder, '--host-bin-dir', binDir];
   for (const deadline = Date.now() + 120_000; ; await sleep(200)) {
@@ -69,7 +69,7 @@ export async function compareModes(
   t: ExecutionContext,
   scenario: (host: ModeHost) => Promise<void>,
 ): ReturnType<TestAgent['countCalls']> {
-  const folders = {stubs: await install('stubs'), clients: await install('clients')};
+  const folders = {stubs: await installMode('stubs'), clients: await installMode('clients')};
   const run = async (mode: Mode) => {
     const host = await makeHost(t, {plugins: folders[mode], agent: false});
     // On either: some plugins ask whether there is one. Only clients let it serve their calls.
