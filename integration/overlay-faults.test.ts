@@ -1,8 +1,9 @@
+import {once} from 'node:events';
 import {setTimeout} from 'node:timers/promises';
 import type {ExecutionContext} from 'ava';
 import {pings} from './harness/attachment.ts';
 import {testWith} from './harness/needs.ts';
-import type {RunningAgent} from './harness/overlay-agent.ts';
+import {waitFor, type RunningAgent} from './harness/overlay-agent.ts';
 import {
   addPod,
   agentConfig,
@@ -203,6 +204,79 @@ serial('the underlay goes and comes back', async (t) => {
   await agent.untilReady(5000);
   t.true(await pings(h1(), 'pod', pods.get('h2')!.ipv4));
 });
+
+serial('nft flush ruleset: the rules are back', async (t) => {
+  const list = async () => (await h1().sh('nft list ruleset | sed "s/packets [0-9]* bytes [0-9]*//"')).stdout;
+  const before = await list();
+  t.regex(before, /weft-overlay-pods/);
+  await h1().run(['nft', 'flush', 'ruleset']);
+  const tookMs = await waitFor(
+    'the rules',
+    async () => (await list()).includes('table inet weft-overlay-pods'),
+    {
+      timeoutMs: 10_000,
+    },
+  );
+  tell(t, 'rules back', {tookMs, aimMs: 300});
+  // The masquerading of live containers is not the overlay's; what is, is the same to the letter.
+  const own = (text: string) => /table inet weft-overlay-pods \{[^]*?\n\}/.exec(text)?.[0];
+  t.is(own(await list()), own(before));
+  for (const part of ['chain inet weft-overlay-pods postrouting', 'set inet weft-overlay-pods members4']) {
+    await h1().run(['nft', `flush ${part}`]);
+    tell(t, `flush ${part}`, {
+      tookMs: await waitFor(part, async () => own(await list()) === own(before), {timeoutMs: 10_000}),
+      aimMs: 300,
+    });
+  }
+});
+
+serial('a stranger sends VXLAN to a member: it is dropped and counted', async (t) => {
+  const {underlay} = rig;
+  const inside = (argv: string[]) => underlay.run(underlay.inNetns('store', argv), {mayFail: true});
+  const [peer, pod] = [kernelMac(), pods.get('h1')!.ipv4];
+  const before = await agents.get('h1')!.metric('weft_overlay_filter_drops');
+  // A VTEP that pretends to be h2 in everything but its address in the underlay.
+  await underlay.sh(
+    `inside() { nsenter --net=/run/netns/store "$@"; }
+    inside ip link add evil type vxlan id 1 local 192.168.50.2 dev eth0 dstport 8472 nolearning
+    inside ip link set evil up
+    inside ip address add 10.244.2.77/32 dev evil
+    inside ip neigh add 10.244.1.0 lladdr "$1" dev evil nud permanent
+    inside bridge fdb add "$1" dev evil dst "$2"
+    inside ip route add 10.244.1.0/24 via 10.244.1.0 dev evil onlink`,
+    {args: [peer, rig.host('h1').ipv4]},
+  );
+  const heard = h1().start(
+    h1ns([
+      'timeout',
+      '5',
+      'sh',
+      '-c',
+      'echo ready; cat /proc/net/snmp | grep Icmp: | tail -1; sleep 2; cat /proc/net/snmp | grep Icmp: | tail -1',
+    ]),
+  );
+  let said = '';
+  heard.stdout!.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  await once(heard.stdout!, 'data');
+  t.not((await inside(['ping', '-c', '3', '-i', '0.2', '-W', '1', pod])).code, 0);
+  await once(heard, 'exit');
+  const counts = said.split('\n').filter((line) => line.startsWith('Icmp:'));
+  t.is(counts[0], counts[1], 'nothing of it reached the container');
+  await agents.get('h1')!.ask('POST', '/reconcile');
+  t.true((await agents.get('h1')!.metric('weft_overlay_filter_drops')) >= before + 3);
+  // The rule has counted, and is still the same rule.
+  t.is(await agents.get('h1')!.metric('weft_overlay_drift_repaired_total', {kind: 'nft'}), await repairs());
+  await inside(['ip', 'link', 'del', 'evil']);
+});
+
+const kernelMac = () => good.find((line) => line.startsWith('link flannel.1 '))!.split(' ')[2]!;
+
+async function repairs(): Promise<number> {
+  const agent = agents.get('h1')!;
+  const before = await agent.metric('weft_overlay_drift_repaired_total', {kind: 'nft'});
+  await agent.ask('POST', '/reconcile');
+  return before;
+}
 
 serial('an underlay that loses a family and gets it back: containers keep both', async (t) => {
   const h2 = pods.get('h2')!;

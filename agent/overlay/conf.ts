@@ -48,6 +48,8 @@ const networkShape = z.object({
   bridge: z.optional(z.string().check(z.minLength(1), z.maxLength(15))),
   /** Destinations outside the overlay that containers reach under their own address. */
   exemptDestinations: z._default(z.array(cidrField), []),
+  /** The bits of a packet's mark by which the host's own FORWARD lets the network's packets pass; 0: it is left alone. */
+  forwardMark: z._default(z.int().check(z.gte(0), z.lte(0xffff_ffff)), 0x1000),
   /** Whether forwarded packets heed what is known of a path's MTU (net.ipv4.ip_forward_use_pmtu). */
   pathMtu: z._default(z.boolean(), true),
   /** Whether VXLAN packets are taken from members only, and the tunnel's own packets are not tracked. */
@@ -65,6 +67,8 @@ export const overlayShape = z.object({
   debounceMs: ms(10),
   /** and how long at most. */
   maxDelayMs: ms(100),
+  /** How long a host that has gone from the membership is kept: its record may only be written anew. */
+  removalDelayMs: z._default(z.int().check(z.minimum(0)), 1000),
   /** How long a membership that has lost many peers at once is not believed. */
   massDeleteGraceMs: ms(60_000),
   /** The first and the longest pause before a peer that failed is tried again. */

@@ -48,6 +48,14 @@ export function createOverlayModule(context: AgentContext): AgentModule {
       log,
       metrics,
       runDir: path.join(config.runDir, 'overlay'),
+      neighbours: () =>
+        agents()
+          .filter((each) => each !== agent && each.network)
+          .map((each) => each.network!),
+      onNetwork: () =>
+        agents()
+          .filter((each) => each !== agent)
+          .forEach((each) => each.onNeighbours()),
     });
     running.set(conf.name, {conf, agent});
     agent.start();

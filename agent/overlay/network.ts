@@ -1,39 +1,34 @@
 import type {Host} from '../../lib/host.ts';
 import {describeFailure} from '../../lib/cni/failure.ts';
-import {familyOf, formatIp} from '../../lib/ip/address.ts';
+import {formatIp} from '../../lib/ip/address.ts';
 import type {Logger} from '../../lib/log.ts';
-import {endpointDirectory} from '../../lib/overlay/endpoint-file.ts';
-import type {Member} from '../../lib/overlay/member.ts';
 import {findDirect} from '../../lib/overlay/direct.ts';
-import {segmentBridgeName} from '../../lib/overlay/segment-bridge.ts';
 import {planDesired} from '../../lib/overlay/desired.ts';
-import type {Desired} from '../../lib/overlay/state.ts';
-import {deriveVtepMac} from '../../lib/overlay/vtep-mac.ts';
+import {endpointDirectory} from '../../lib/overlay/endpoint-file.ts';
+import type {Member, OverlayNetwork} from '../../lib/overlay/member.ts';
+import {segmentBridgeName} from '../../lib/overlay/segment-bridge.ts';
+import type {Desired, LocalSettings} from '../../lib/overlay/state.ts';
 import {createMembership} from '../membership/conf.ts';
-import type {Membership, MembershipState, Snapshot} from '../membership/membership.ts';
+import type {Membership, Snapshot} from '../membership/membership.ts';
 import {Backoff} from './backoff.ts';
 import type {OverlayConf, OverlayNetworkConf} from './conf.ts';
 import {Datapath, type Synced} from './datapath.ts';
 import {findDelta} from './delta.ts';
 import {EndpointWatch} from './endpoint-watch.ts';
 import {Expected} from './expected.ts';
-import {Firewall} from './firewall.ts';
-import {MassDeleteGuard} from './guard.ts';
+import {Firewall, type Neighbours} from './firewall.ts';
 import type {KernelListener} from './kernel-watch.ts';
 import {ReconcileLoop, type Wake} from './loop.ts';
 import type {OverlayMetrics} from './metrics.ts';
-import {
-  publishState,
-  publishSubnets,
-  readPublishedSubnets,
-  withdrawOtherSubnets,
-  type Places,
-  type Published,
-} from './publish.ts';
+import {networkLog} from './network-log.ts';
+import {PeerKeeper} from './peers.ts';
+import {Publication, type Working} from './publication.ts';
+import {readPublishedSubnets} from './publish.ts';
+import {findReasons} from './reasons.ts';
 import {Reporter} from './report.ts';
+import {advertisementOf, formatAdvertisement, planSelf} from './self.ts';
 import {describeNetwork} from './status.ts';
-import {sameUnderlay, type Underlay} from './underlay.ts';
-import {findUnderlay} from './underlay-read.ts';
+import {UnderlayFollower} from './underlay-follow.ts';
 
 /** What one network is made with. */
 export interface NetworkContext {
@@ -46,57 +41,55 @@ export interface NetworkContext {
   readonly metrics: OverlayMetrics;
   /** Directory of the state files. */
   readonly runDir: string;
+  /** The other networks of this host. */
+  readonly neighbours: Neighbours;
+  /** What the other networks are kept apart from has changed. */
+  readonly onNetwork: () => void;
 }
+
+type Changed = Parameters<KernelListener['onLink']>[0];
 
 /** Keeps one overlay network's part of this host in step with its membership. */
 export class OverlayNetworkAgent implements KernelListener {
   readonly name: string;
   readonly #context: NetworkContext;
-  readonly #places: Places;
+  readonly #log: Logger;
   readonly #membership: Membership;
   readonly #loop: ReconcileLoop;
-  readonly #guard: MassDeleteGuard;
+  readonly #underlay: UnderlayFollower;
+  readonly #peers: PeerKeeper;
   readonly #failures: Backoff;
   readonly #datapath: Datapath;
   readonly #firewall: Firewall;
+  readonly #publication: Publication;
   readonly #reporter: Reporter;
   readonly #endpoints: EndpointWatch | undefined;
-  readonly #startedAt = performance.now();
   #snapshot: Snapshot | undefined;
   /** When the first snapshot came that is not applied yet. */
   #newsAt: number | undefined;
-  #heldPeers = 0;
-  #confirming: NodeJS.Timeout | undefined;
-  #underlay: Underlay | undefined;
   /** What was said last. */
   #advertised: string | undefined;
-  /** Through which link peers are reached without a tunnel, by address. */
+  /** Through which link peers are reached without a tunnel, by address; and for which it was asked. */
   #direct: ReadonlyMap<string, number> = new Map();
   #asked: ReadonlySet<string> = new Set();
-  #underlayError: string | undefined;
   #desired: Desired | undefined;
   #synced: Synced | undefined;
-  #passError: string | undefined;
   #expected: Expected | undefined;
-  #published: Published | undefined;
+  #passError: string | undefined;
   #reasons: readonly string[] = ['it was not looked at yet'];
 
   constructor(context: NetworkContext) {
-    const {conf, overlay, host, log, runDir} = context;
+    const {conf, overlay, host, runDir} = context;
     this.name = conf.name;
     this.#context = context;
-    this.#places = {name: conf.name, subnetFile: conf.subnetFile, runDir};
+    this.#log = networkLog(context.log, conf.name);
+    const log = this.#log;
     this.#membership = createMembership(conf.membership, {
       nodeId: context.node,
       network: {name: conf.name, form: conf.form},
       log,
       previousSubnets: readPublishedSubnets(conf.subnetFile),
     });
-    this.#guard = new MassDeleteGuard({graceMs: overlay.massDeleteGraceMs});
-    this.#failures = new Backoff({firstMs: overlay.backoffMs, mostMs: overlay.backoffMaxMs});
-    this.#datapath = new Datapath(() => host, this.#failures);
-    this.#firewall = new Firewall(host, conf);
-    this.#reporter = new Reporter(conf.name, context);
     this.#loop = new ReconcileLoop({
       run: (wakes) => this.#pass(wakes),
       onError: (error) => this.#failPass(error),
@@ -104,21 +97,30 @@ export class OverlayNetworkAgent implements KernelListener {
       maxDelayMs: overlay.maxDelayMs,
       intervalMs: overlay.resyncMs,
     });
+    this.#underlay = new UnderlayFollower(conf.underlay, log);
+    const guard = {graceMs: overlay.massDeleteGraceMs, lingerMs: overlay.removalDelayMs};
+    this.#peers = new PeerKeeper({membership: this.#membership, loop: this.#loop, log, guard});
+    this.#failures = new Backoff({firstMs: overlay.backoffMs, mostMs: overlay.backoffMaxMs});
+    this.#datapath = new Datapath(() => host, this.#failures);
+    this.#firewall = new Firewall(host, conf, context.neighbours);
+    const places = {name: conf.name, subnetFile: conf.subnetFile, runDir};
+    this.#publication = new Publication(places, {log, startGraceMs: overlay.startGraceMs});
+    this.#reporter = new Reporter(conf.name, {log, metrics: context.metrics});
+    const onChange = () => this.#loop.wake('delta');
     this.#endpoints =
       conf.form === 'l2'
-        ? new EndpointWatch(endpointDirectory(conf.name, runDir), {
-            log,
-            onChange: () => this.#loop.wake('delta'),
-          })
+        ? new EndpointWatch(endpointDirectory(conf.name, runDir), {log, onChange})
         : undefined;
   }
 
   start(): void {
     this.#membership.start({
       onSnapshot: (snapshot) => {
+        const before = this.#snapshot?.network;
         this.#snapshot = snapshot;
         this.#newsAt ??= performance.now();
         this.#loop.wake('delta');
+        if (before !== snapshot.network) this.#context.onNetwork();
       },
       onState: (state) => {
         this.#reporter.membershipIs(state);
@@ -130,7 +132,7 @@ export class OverlayNetworkAgent implements KernelListener {
 
   /** Leaves the kernel, the files and the record in the store as they are. */
   async stop(): Promise<void> {
-    clearTimeout(this.#confirming);
+    this.#peers.close();
     this.#endpoints?.close();
     await this.#loop.stop();
     await this.#membership.close();
@@ -146,30 +148,26 @@ export class OverlayNetworkAgent implements KernelListener {
     this.#loop.wake('reload');
   }
 
+  /** What all hosts agree on, once it is known. */
+  get network(): OverlayNetwork | undefined {
+    return this.#snapshot?.network;
+  }
+
   notReady(): readonly string[] {
     return this.#reasons.map((reason) => `network ${this.name}: ${reason}`);
   }
 
-  onLink({
-    ifindex,
-    name,
-    isGone,
-  }: {
-    readonly ifindex: number;
-    readonly name: string;
-    readonly isGone: boolean;
-  }): void {
-    const {underlay, interface: chosen} = {underlay: this.#underlay, ...this.#context.conf.underlay};
-    if (ifindex === underlay?.ifindex || name === chosen || (!underlay && !isGone))
-      this.#loop.wake('underlay');
-    const isOurs = this.#desired?.devices.some((device) => device.name === name || device.bridge === name);
-    if (isOurs || [...(this.#synced?.devices.values() ?? [])].includes(ifindex)) this.#loop.wake('kernel');
+  onLink(link: Changed): void {
+    if (this.#underlay.isOfLink(link)) this.#loop.wake('underlay');
+    const isNamed = this.#desired?.devices.some(
+      ({name, bridge}) => name === link.name || bridge === link.name,
+    );
+    if (isNamed || this.#isOwn(link.ifindex)) this.#loop.wake('kernel');
   }
 
   onAddress(ifindex: number): void {
-    if (!this.#underlay || ifindex === this.#underlay.ifindex || this.#context.conf.underlay.address)
-      this.#loop.wake('underlay');
-    if ([...(this.#synced?.devices.values() ?? [])].includes(ifindex)) this.#loop.wake('kernel');
+    if (this.#underlay.isOfAddresses(ifindex)) this.#loop.wake('underlay');
+    if (this.#isOwn(ifindex)) this.#loop.wake('kernel');
   }
 
   onEntry(reply: Parameters<KernelListener['onEntry']>[0]): void {
@@ -179,8 +177,7 @@ export class OverlayNetworkAgent implements KernelListener {
   }
 
   onDefaultRoute(): void {
-    const {address, interface: name, interfacePattern} = this.#context.conf.underlay;
-    if (!address && name === undefined && interfacePattern === undefined) this.#loop.wake('underlay');
+    if (this.#underlay.isByRoute) this.#loop.wake('underlay');
   }
 
   onFirewall(table: string): void {
@@ -191,127 +188,110 @@ export class OverlayNetworkAgent implements KernelListener {
     this.#loop.wake('underlay');
   }
 
+  /** Another network of this host came, went or changed. */
+  onNeighbours(): void {
+    this.#loop.wake('firewall');
+  }
+
   status() {
-    const {source, state} = {source: this.#membership.kind, state: this.#membership.state};
+    const {kind: source, state} = this.#membership;
     return describeNetwork({
       name: this.name,
       form: this.#context.conf.form,
       reasons: this.#reasons,
       membership: {source, ...state},
       snapshot: this.#snapshot,
-      underlay: this.#underlay,
+      underlay: this.#underlay.underlay,
       desired: this.#desired,
       devices: this.#synced?.devices ?? new Map(),
       failures: this.#failures,
       failed: this.#synced?.failed ?? [],
       obstacles: this.#synced?.obstacles ?? [],
-      held: this.#heldPeers,
+      held: this.#peers.held,
       generation: this.#loop.generation,
-      mtu: this.#published?.mtu,
-      subnetFile: this.#places.subnetFile,
+      mtu: this.#publication.published?.mtu,
+      subnetFile: this.#context.conf.subnetFile,
     });
+  }
+
+  #isOwn(ifindex: number): boolean {
+    for (const own of this.#synced?.devices.values() ?? []) if (own === ifindex) return true;
+    return false;
   }
 
   async #pass(wakes: ReadonlySet<Wake>): Promise<void> {
     const began = performance.now();
-    const isDelta = [...wakes].every((wake) => wake === 'delta') && this.#underlay !== undefined;
-    const newsAt = this.#newsAt;
-    this.#newsAt = undefined;
-    if (!isDelta) await this.#lookAtUnderlay();
-    this.#advertise();
-    const desired = await this.#planDesired({isDelta});
-    if (desired) {
-      const delta = this.#desired && findDelta(this.#desired, desired);
-      const isSame = delta !== undefined && delta.before.length + delta.after.length === 0;
-      this.#desired = desired;
-      this.#ensureSettings();
-      this.#expected = undefined;
-      const synced =
-        (isDelta ? await this.#datapath.syncDelta(desired) : undefined) ??
-        (await this.#datapath.syncAll(desired));
-      const isFirst = this.#synced === undefined;
-      this.#synced = synced;
-      this.#expected = undefined;
-      await this.#firewall.ensure(desired, {isFull: synced.kind === 'full'});
-      this.#reporter.synced(synced, {isFirst, isSame, desired});
-      const retryMs = this.#failures.nextInMs();
-      if (retryMs !== undefined) this.#loop.retryIn(retryMs);
-      if (synced.deviceErrors.length > 0) this.#loop.retryIn(this.#context.overlay.backoffMs * 5);
-    }
+    const only = (...some: Wake[]) => [...wakes].every((wake) => some.includes(wake));
+    const isKnown = this.#underlay.underlay !== undefined && this.#synced !== undefined;
+    const kind =
+      isKnown && only('firewall') ? 'firewall' : isKnown && only('delta', 'firewall') ? 'delta' : 'full';
+    const newsAt = kind === 'firewall' ? undefined : this.#newsAt;
+    if (kind !== 'firewall') this.#newsAt = undefined;
+    if (kind === 'full')
+      await this.#underlay.look(this.#context.host.rt, this.#snapshot?.wantedUnderlay?.[0]);
+    const desired = kind === 'firewall' ? this.#desired : await this.#planDesired(kind);
+    if (desired && kind !== 'firewall') await this.#syncKernel(desired, kind);
+    if (desired)
+      this.#reporter.firewall(await this.#firewall.ensure(desired), await this.#firewall.countDrops());
+    this.#failures.succeed('pass');
     this.#passError = undefined;
     this.#publish();
-    this.#reporter.passed({began, newsAt: desired && newsAt, kind: isDelta ? 'delta' : 'full'});
+    this.#reporter.passed({began, newsAt: desired && newsAt, kind});
+  }
+
+  async #syncKernel(desired: Desired, kind: 'delta' | 'full'): Promise<void> {
+    const delta = this.#desired && findDelta(this.#desired, desired);
+    const isSame = delta !== undefined && delta.before.length + delta.after.length === 0;
+    const isFirst = this.#synced === undefined;
+    // From here on what is heard is compared with this.
+    this.#desired = desired;
+    this.#expected = undefined;
+    this.#ensureSettings();
+    const quick = kind === 'delta' ? await this.#datapath.syncDelta(desired) : undefined;
+    this.#synced = quick ?? (await this.#datapath.syncAll(desired));
+    this.#expected = undefined;
+    this.#reporter.synced(this.#synced, {isFirst, isSame, desired});
+    const retryMs = this.#failures.nextInMs();
+    if (retryMs !== undefined) this.#loop.retryIn(retryMs);
+    if (this.#synced.deviceErrors.length > 0) this.#loop.retryIn(this.#context.overlay.backoffMs * 5);
   }
 
   #failPass(error: unknown): void {
     this.#passError = describeFailure(error);
-    this.#context.log.error({error, network: this.name}, 'the overlay could not be brought in order');
+    this.#log.error({error}, 'the overlay could not be brought in order');
     this.#failures.fail('pass', this.#passError);
     this.#loop.retryIn(this.#failures.nextInMs() ?? this.#context.overlay.backoffMs);
     this.#publish();
   }
 
-  async #lookAtUnderlay(): Promise<void> {
-    const {conf, host, log} = this.#context;
-    const wanted = this.#snapshot?.wantedUnderlay?.[0];
-    const choice = wanted
-      ? {...conf.underlay, address: {ip: wanted, prefix: familyOf(wanted) === 4 ? 32 : 128}}
-      : conf.underlay;
-    const found = await findUnderlay(host.rt, choice, this.#underlay);
-    if (typeof found === 'string') {
-      if (this.#underlayError !== found) log.warn({network: this.name}, `underlay: ${found}`);
-      // What is there goes on working, or comes back with the interface.
-      this.#underlayError = found;
-      return;
-    }
-    this.#underlayError = undefined;
-    if (!sameUnderlay(this.#underlay, found))
-      log.info({network: this.name, underlay: found.name, mtu: found.mtu}, 'underlay');
-    this.#underlay = found;
-  }
-
-  /** Tells the membership what peers shall know; it keeps what it has heard already to itself. */
-  #advertise(): void {
-    const self = this.#self();
-    if (!self) return;
-    const {underlay, macs, mtu, endpoints} = self;
-    const said = JSON.stringify([
-      underlay.map(formatIp),
-      macs,
-      mtu,
-      endpoints?.map(({ips, mac}) => [mac, ...ips.map(formatIp)]),
-    ]);
-    if (said === this.#advertised) return;
-    this.#advertised = said;
-    this.#membership.advertise({underlay, macs, mtu, ...(endpoints && {endpoints})});
-  }
-
-  /** Our own record as it shall be; its subnets as the membership says, none before that. */
-  #self(): Member | undefined {
-    const {conf, node} = this.#context;
-    if (!this.#snapshot || !this.#underlay) return undefined;
-    const {network, self} = this.#snapshot;
-    const {publicAddresses} = conf.underlay;
-    const named = publicAddresses.filter((ip) => ip !== undefined);
-    const underlay = named.length > 0 ? named : this.#underlay.addresses;
-    const macOf = (family: 4 | 6) => self?.macs[family] ?? deriveVtepMac({vni: network.vni, node, family});
-    const macs = Object.fromEntries(underlay.map((ip) => [familyOf(ip), macOf(familyOf(ip))]));
-    const member: Member = {
-      id: node,
-      subnets: self?.subnets ?? [],
-      seniority: self?.seniority,
+  /** What the kernel shall have; `undefined` while too little is known. Tells the membership of this host. */
+  async #planDesired(kind: 'delta' | 'full'): Promise<Desired | undefined> {
+    const {underlay} = this.#underlay;
+    const snapshot = this.#snapshot;
+    if (!snapshot || !underlay) return undefined;
+    const {node, conf} = this.#context;
+    const self = planSelf({
+      node,
+      snapshot,
       underlay,
-      macs,
-      ...(this.#endpoints && {endpoints: this.#endpoints.read()}),
-    };
-    // The MTU follows from the devices, and those from the rest.
-    const {devices} = planDesired({network, self: member, peers: []}, this.#settings());
-    return {...member, mtu: Math.min(...devices.map(({mtu}) => mtu))};
+      publicAddresses: conf.underlay.publicAddresses,
+      endpoints: this.#endpoints?.read(),
+      settings: this.#settings(),
+    });
+    const advertisement = advertisementOf(self);
+    const said = formatAdvertisement(advertisement);
+    if (said !== this.#advertised) this.#membership.advertise(advertisement);
+    this.#advertised = said;
+    if (self.subnets.length === 0) return undefined;
+    const peers = this.#peers.judge(snapshot);
+    this.#publication.withdrawOther(self.subnets);
+    if (snapshot.network.directRouting) await this.#lookForDirect(peers, kind);
+    return planDesired({network: snapshot.network, self, peers}, this.#settings());
   }
 
-  #settings() {
+  #settings(): LocalSettings {
     const {conf} = this.#context;
-    const {ifindex, mtu, addresses} = this.#underlay!;
+    const {ifindex, mtu, addresses} = this.#underlay.underlay!;
     return {
       carrier: {ifindex, mtu, addresses},
       ...(conf.mtu !== undefined && {mtu: conf.mtu}),
@@ -324,116 +304,56 @@ export class OverlayNetworkAgent implements KernelListener {
     return this.#context.conf.bridge ?? segmentBridgeName(this.#snapshot?.network.vni ?? 0);
   }
 
-  /** What the kernel shall have; `undefined` while too little is known. */
-  async #planDesired({isDelta}: {readonly isDelta: boolean}): Promise<Desired | undefined> {
-    const self = this.#self();
-    if (!this.#snapshot || !self || self.subnets.length === 0) return undefined;
-    const verdict = this.#guard.judge(this.#snapshot);
-    this.#heldPeers = verdict.kind === 'hold' ? verdict.lost : 0;
-    if (verdict.kind === 'hold') this.#askAgain(verdict.forMs, verdict.lost);
-    const {network} = this.#snapshot;
-    if (withdrawOtherSubnets(this.#places, self.subnets))
-      this.#context.log.warn(
-        {network: this.name},
-        'this host has other subnets now; the subnet file was removed',
-      );
-    if (network.directRouting) await this.#lookForDirect(verdict.peers, {isDelta});
-    return planDesired({network, self, peers: verdict.peers}, this.#settings());
-  }
-
-  async #lookForDirect(peers: readonly Member[], {isDelta}: {readonly isDelta: boolean}): Promise<void> {
+  async #lookForDirect(peers: readonly Member[], kind: 'delta' | 'full'): Promise<void> {
     const addresses = peers.flatMap(({underlay}) => underlay);
-    const isNew = !isDelta || addresses.some((ip) => !this.#asked.has(formatIp(ip)));
-    if (!isNew) return;
+    if (kind === 'delta' && addresses.every((ip) => this.#asked.has(formatIp(ip)))) return;
     this.#direct = await findDirect(this.#context.host.rt, addresses);
     this.#asked = new Set(addresses.map(formatIp));
   }
 
   /** Forwarded packets learn of a narrower path only if the host lets them (`df` of the device is "inherit"). */
   #ensureSettings(): void {
-    const {conf, host, log} = this.#context;
+    const {conf, host} = this.#context;
     if (!conf.pathMtu || conf.form === 'l2') return;
     try {
       host.sysctl.ensure('net/ipv4/ip_forward_use_pmtu', '1');
     } catch (error) {
-      log.debug({error}, 'net.ipv4.ip_forward_use_pmtu cannot be set');
+      this.#log.debug({error}, 'net.ipv4.ip_forward_use_pmtu cannot be set');
     }
-  }
-
-  /** After a while, because a source that was emptied fills again when the hosts notice. */
-  #askAgain(forMs: number, lost: number): void {
-    this.#loop.retryIn(forMs + 1);
-    if (this.#confirming) return;
-    this.#context.log.warn(
-      {network: this.name, lost},
-      'many hosts are gone at once; they are kept for a while',
-    );
-    this.#confirming = setTimeout(() => {
-      void this.#membership
-        .relist()
-        .then((snapshot) => snapshot && this.#guard.confirm(snapshot))
-        .catch((error: unknown) => this.#context.log.warn({error}, 'the membership cannot be asked again'))
-        .finally(() => {
-          this.#confirming = undefined;
-          this.#loop.wake('delta');
-        });
-    }, forMs / 4);
-  }
-
-  #findReasons(): string[] {
-    const {state} = this.#membership;
-    const {deviceErrors = [], failed = []} = this.#synced ?? {};
-    const self = this.#snapshot?.self;
-    const failedPeers = new Set(failed.map(({peer}) => peer ?? ''));
-    return [
-      this.#underlayError && `underlay: ${this.#underlayError}`,
-      !this.#snapshot && `nothing is known of its hosts yet${because(state)}`,
-      this.#snapshot && !self && `this host has no subnet yet${because(state)}`,
-      state.kind === 'conflict' && `conflict${because(state)}`,
-      ...deviceErrors,
-      failedPeers.size > 0 &&
-        `${failedPeers.size} of ${this.#desired?.peers.length} peers could not be programmed: ${failed[0]?.error}`,
-      this.#firewall.error,
-      this.#passError,
-      self && !this.#synced && 'the kernel was not looked at yet',
-    ].filter((reason) => typeof reason === 'string');
   }
 
   #publish(): void {
-    const {conf, log} = this.#context;
-    this.#reasons = this.#findReasons();
+    this.#reasons = findReasons({
+      membership: this.#membership.state,
+      snapshot: this.#snapshot,
+      underlayError: this.#underlay.error,
+      desired: this.#desired,
+      synced: this.#synced,
+      firewallError: this.#firewall.error,
+      passError: this.#passError,
+    });
     const isReady = this.#reasons.length === 0;
-    if (isReady && this.#desired && this.#snapshot?.self) {
-      const published: Published = {
-        network: this.#snapshot.network,
-        subnets: this.#snapshot.self.subnets,
-        mtu: Math.min(...this.#desired.devices.map(({mtu}) => mtu)),
-        masquerade: conf.masquerade,
-        bridge: conf.form === 'l2' ? this.#bridge() : undefined,
-      };
-      this.#published = published;
-      if (publishSubnets(this.#places, published))
-        log.info({network: this.name, file: conf.subnetFile}, 'subnet file written');
-    }
+    this.#publication.publish(this.#reasons, isReady ? this.#working() : undefined);
     this.#membership.setReady(isReady);
     this.#reporter.readiness(this.#reasons, {
-      mtu: this.#published?.mtu,
-      held: this.#heldPeers,
+      mtu: this.#publication.published?.mtu,
+      held: this.#peers.held,
       state: this.#membership.state,
+      revision: this.#snapshot?.revision,
     });
-    // An agent that takes over from another one has a moment to find out that all is well.
-    if (
-      !isReady &&
-      !this.#synced &&
-      performance.now() - this.#startedAt < this.#context.overlay.startGraceMs
-    ) {
-      this.#loop.retryIn(this.#context.overlay.startGraceMs);
-      return;
-    }
-    publishState(this.#places, {reasons: this.#reasons, published: this.#published});
   }
-}
 
-function because({reason}: MembershipState): string {
-  return reason === undefined ? '' : `: ${reason}`;
+  #working(): Working | undefined {
+    const {conf} = this.#context;
+    const self = this.#snapshot?.self;
+    if (!this.#snapshot || !self || !this.#desired) return undefined;
+    return {
+      network: this.#snapshot.network,
+      subnets: self.subnets,
+      mtu: Math.min(...this.#desired.devices.map(({mtu}) => mtu)),
+      // Where the agent cannot, the plugin has other means.
+      masquerade: conf.masquerade && !this.#firewall.isMissing,
+      bridge: conf.form === 'l2' ? this.#bridge() : undefined,
+    };
+  }
 }

@@ -11,7 +11,7 @@ export interface PassFacts {
   readonly began: number;
   /** When the change came that the pass applied. */
   readonly newsAt: number | undefined;
-  readonly kind: 'full' | 'delta';
+  readonly kind: 'full' | 'delta' | 'firewall';
 }
 
 /** Says in figures and in the log how a network is. */
@@ -20,6 +20,7 @@ export class Reporter {
   readonly #log: Logger;
   readonly #metrics: OverlayMetrics;
   #conflicts = '';
+  #hasRules = false;
   #reasons = 'none yet';
   #errors: ReadonlyMap<string, string> = new Map();
   #heardAt = performance.now();
@@ -31,7 +32,7 @@ export class Reporter {
   }
 
   membershipIs({kind, reason}: MembershipState): void {
-    const facts = {network: this.#network, state: kind, reason};
+    const facts = {state: kind, reason};
     if (kind === 'ready') this.#log.info(facts, 'membership');
     else this.#log.warn(facts, 'membership');
     this.#metrics.conflict.set({network: this.#network}, kind === 'conflict' ? 1 : 0);
@@ -60,19 +61,19 @@ export class Reporter {
     for (const change of deviceChanges) {
       metrics.ops.inc({network, kind: 'device', op: 'set', result: 'done'});
       if (isSame && !isFirst) metrics.driftRepaired.inc({network, kind: 'device'});
-      this.#log.info({network, change}, 'device');
+      this.#log.info({change}, 'device');
     }
     if (deviceErrors.length > 0)
       metrics.ops.inc({network, kind: 'device', op: 'set', result: 'failed'}, deviceErrors.length);
     if (operations.length > failed.length)
       this.#log.info(
-        {network, operations: operations.length, failed: failed.length, pass: synced.kind},
+        {operations: operations.length, failed: failed.length, pass: synced.kind},
         'kernel changed',
       );
     // What is tried again and again is told once.
     const errors = new Map(failed.map(({operation, error}) => [operation.peer ?? '', error]));
     const news = [...errors].filter(([peer, error]) => this.#errors.get(peer) !== error);
-    for (const [peer, error] of news.slice(0, 20)) this.#log.warn({network, peer, error}, 'refused');
+    for (const [peer, error] of news.slice(0, 20)) this.#log.warn({peer, error}, 'refused');
     this.#errors = errors;
     this.#countPeers(synced, desired);
     this.#tellConflicts(desired);
@@ -92,25 +93,40 @@ export class Reporter {
       mtu,
       held,
       state,
-    }: {readonly mtu: number | undefined; readonly held: number; readonly state: MembershipState},
+      revision,
+    }: {
+      readonly mtu: number | undefined;
+      readonly held: number;
+      readonly state: MembershipState;
+      readonly revision: string | undefined;
+    },
   ): void {
     const network = this.#network;
     this.#metrics.ready.set({network}, reasons.length === 0 ? 1 : 0);
     this.#metrics.held.set({network}, held);
     if (mtu !== undefined) this.#metrics.mtu.set({network}, mtu);
+    const number = Number(revision);
+    if (Number.isSafeInteger(number)) this.#metrics.revision.set({network}, number);
     const now = performance.now();
     if (state.kind === 'ready') this.#heardAt = now;
     this.#metrics.age.set({network}, (now - this.#heardAt) / 1000);
     const text = reasons.join('; ');
     if (text === this.#reasons) return;
     this.#reasons = text;
-    if (text === '') this.#log.info({network}, 'ready');
-    else this.#log.warn({network, reasons}, 'not ready');
+    if (text === '') this.#log.info('ready');
+    else this.#log.warn({reasons}, 'not ready');
   }
 
-  revisionIs(revision: string): void {
-    const number = Number(revision);
-    if (Number.isSafeInteger(number)) this.#metrics.revision.set({network: this.#network}, number);
+  /** What was done to nftables, and how many packets of strangers it has dropped. */
+  firewall(did: 'nothing' | 'members' | 'all', drops: number): void {
+    const network = this.#network;
+    this.#metrics.filterDrops.set({network}, drops);
+    if (did === 'nothing') return;
+    this.#metrics.ops.inc({network, kind: 'nft', op: 'set', result: 'done'});
+    if (did === 'members') return;
+    if (this.#hasRules) this.#metrics.driftRepaired.inc({network, kind: 'nft'});
+    this.#hasRules = true;
+    this.#log.info('nftables written');
   }
 
   #countPeers({failed}: Synced, {peers, conflicts}: Desired): void {
@@ -129,6 +145,6 @@ export class Reporter {
     if (text === this.#conflicts) return;
     this.#conflicts = text;
     for (const conflict of conflicts.slice(0, 20))
-      this.#log.error({network: this.#network}, `${formatConflict(conflict)}; it is left out`);
+      this.#log.error(`${formatConflict(conflict)}; it is left out`);
   }
 }

@@ -9,7 +9,8 @@ const quick = {
   debounceMs: 10,
   maxDelayMs: 100,
   resyncMs: 60_000,
-  massDeleteGraceMs: 60_000,
+  removalDelayMs: 300,
+  massDeleteGraceMs: 4000,
   backoffMs: 50,
   backoffMaxMs: 1000,
 } as const;
@@ -148,4 +149,58 @@ export async function addPod(host: RigHost, name: string, conf: PluginCall['conf
 export async function removePod({host, name, call, result}: Pod): Promise<void> {
   await callPlugin(host.host, {...call, command: 'DEL', prevResult: result});
   await host.host.removeNetns(name);
+}
+
+export const storePrefix = '/coreos.com/network';
+
+/** A membership in the rig's store, with intervals that make faults quick to see. */
+export function storeMembership(etcd: Etcd, more: Readonly<Record<string, unknown>> = {}) {
+  return {
+    type: 'etcd',
+    endpoints: etcd.endpoints,
+    prefix: storePrefix,
+    leaseTtlS: 5,
+    aliveTtlS: 5,
+    requestTimeoutMs: 1000,
+    retryMs: 50,
+    retryMaxMs: 500,
+    staleAfterMs: 500,
+    probeMs: 1000,
+    ...more,
+  };
+}
+
+/** Writes flannel's `config` of the network `pods` into the store. */
+export async function putNetwork(etcd: Etcd, more: Readonly<Record<string, unknown>> = {}): Promise<void> {
+  const config = {
+    Network: '10.244.0.0/16',
+    EnableIPv6: true,
+    IPv6Network: 'fd00:244::/48',
+    Backend: {Type: 'vxlan', VNI: 1, Port: 8472},
+    ...more,
+  };
+  await etcd.ctl(['put', `${storePrefix}/config`, JSON.stringify(config)]);
+}
+
+/** Puts the record of a host that does not exist, as flannel writes it. */
+export async function putPeer(
+  etcd: Etcd,
+  index: number,
+  {ip = `192.168.50.${index}`, mac, id}: {readonly ip?: string; readonly mac: string; readonly id?: string},
+): Promise<void> {
+  await etcd.ctl([
+    'put',
+    `${storePrefix}/subnets/10.244.${index}.0-24`,
+    JSON.stringify({
+      PublicIP: ip,
+      PublicIPv6: null,
+      BackendType: 'vxlan',
+      BackendData: {VNI: 1, VtepMAC: mac},
+      ...(id !== undefined && {Weft: {v: 1, id}}),
+    }),
+  ]);
+}
+
+export async function removePeer(etcd: Etcd, index: number): Promise<void> {
+  await etcd.ctl(['del', `${storePrefix}/subnets/10.244.${index}.0-24`]);
 }
