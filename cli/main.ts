@@ -11,6 +11,7 @@ import {basename} from 'node:path';
 import {isOwnFile} from './builtin.ts';
 import type {AgentProgram, Assets} from './command.ts';
 import {dropNodeVariables} from './environment.ts';
+import {hostThatPauses, type Pause} from './host-that-pauses.ts';
 import {type Invocation, parseInvocation} from './invocation.ts';
 import {formatTrailer} from './release.ts';
 import {loadAgent, loadTools} from './load-tools.ts';
@@ -79,12 +80,12 @@ const agent = (): AgentProgram => {
 };
 
 function openCalls() {
-  const host = createHost();
+  const host = createHost({manyCalls: true});
   return {
     trailer: formatTrailer(release),
     has: (name: string) => plugins.has(name),
-    call: (name: string, io: PluginIo) =>
-      callPlugin(name, io, host).catch(async (error: unknown) => {
+    call: (name: string, io: PluginIo, pause: Pause) =>
+      callPlugin(name, io, hostThatPauses(host, pause)).catch(async (error: unknown) => {
         await io.stdout(formatFailure(error)).catch(() => {});
         return 1;
       }),

@@ -1,4 +1,5 @@
 import type {Netlink} from './netlink/netlink.ts';
+import {LinkRemover, type LinkRemoving} from './netlink/route/link-remover.ts';
 import {openNetfilterSocket} from './netlink/nft/socket.ts';
 import {openRouteSocket, type RouteSocket} from './netlink/route/socket.ts';
 import {Netns} from './netns/netns.ts';
@@ -15,6 +16,8 @@ export interface Host {
   readonly nft: Netlink;
   /** Settings of that namespace. */
   readonly sysctl: Sysctl;
+  /** Where it is set, links of containers go by it: together with those of other calls. */
+  readonly remover?: LinkRemoving;
   /**
    * The namespace of a container: fails with NetnsNotFoundError when its path is gone, else with the reference's messages
    * (lib/netns/netns.ts). Close it, `using sandbox = host.sandbox(path)`.
@@ -34,15 +37,25 @@ export interface Sandbox extends Disposable {
   close(): void;
 }
 
+export interface HostOptions {
+  readonly timeoutMs?: number;
+  /** Whether it serves calls that happen at the same time. */
+  readonly manyCalls?: boolean;
+}
+
 /** The real one. Cheap until something is used; after an error that closed a socket, the next use opens a new one. */
-export function createHost({timeoutMs = 5000}: {readonly timeoutMs?: number} = {}): Host {
+export function createHost({timeoutMs = 5000, manyCalls = false}: HostOptions = {}): Host {
   let rt: ReturnType<typeof openRouteSocket> | undefined;
   let nft: ReturnType<typeof openNetfilterSocket> | undefined;
+  const route = () => {
+    if (!rt || rt.closed) rt = openRouteSocket({timeoutMs});
+    return rt;
+  };
   return {
     get rt() {
-      if (!rt || rt.closed) rt = openRouteSocket({timeoutMs});
-      return rt;
+      return route();
     },
+    ...(manyCalls && {remover: new LinkRemover(route)}),
     get nft() {
       if (!nft || nft.closed) nft = openNetfilterSocket({timeoutMs});
       return nft;

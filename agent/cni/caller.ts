@@ -1,7 +1,11 @@
 import {readFileSync, statSync} from 'node:fs';
 import type {BigIntStats} from 'node:fs';
+import {effectiveCapabilities} from '../../lib/netns/native.ts';
 import type {NamespaceInodes, WarmRequest} from './protocol.ts';
 import {hasRelativePath} from './relative-paths.ts';
+
+/** The reason where the caller does not wait for an answer. */
+export const callerIsGone = 'the caller is gone';
 
 /** What a call has to share with this process, so that it is the same call in either. */
 export interface Surroundings {
@@ -33,7 +37,7 @@ export function readSurroundings(trailer: string): Surroundings {
     namespaces: {net: inode('net'), mnt: inode('mnt'), pid: inode('pid'), user: inode('user')},
     root: identify('/')!,
     umask: process.umask(),
-    capabilities: readCapabilities('self') ?? 0n,
+    capabilities: effectiveCapabilities(process.pid) ?? 0n,
     trailer,
     uid: process.getuid!(),
   };
@@ -55,8 +59,9 @@ export function findDifference(request: WarmRequest, peer: Peer, own: Surroundin
   }
   if (request.umask !== own.umask)
     return `umask ${request.umask.toString(8)} instead of ${own.umask.toString(8)}`;
-  const capabilities = readCapabilities(request.pid);
-  if (capabilities === undefined || (own.capabilities & ~capabilities) !== 0n) {
+  const capabilities = effectiveCapabilities(request.pid);
+  if (capabilities === undefined) return callerIsGone;
+  if ((own.capabilities & ~capabilities) !== 0n) {
     return 'the caller may do less than the agent';
   }
   if (!isSame(identify(`/proc/${request.pid}/root`), own.root)) return 'another root directory';
@@ -92,16 +97,6 @@ function identify(path: string): FileIdentity | undefined {
     // Whatever is in the way: the plugin's own process says it.
   }
   return stat && {device: stat.dev, inode: stat.ino};
-}
-
-/** What a process may do; undefined where it cannot be seen. */
-function readCapabilities(pid: number | 'self'): bigint | undefined {
-  try {
-    const digits = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1];
-    return digits === undefined ? undefined : BigInt(`0x${digits}`);
-  } catch {
-    return undefined;
-  }
 }
 
 /** Whether a process was started by this one, through any number of others. */

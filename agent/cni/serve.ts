@@ -1,20 +1,25 @@
 import type {PluginIo} from '../../lib/cni/skel.ts';
 import {isDescendant} from './caller.ts';
-import type {PluginCalls} from './calls.ts';
+import type {Pause, PluginCalls} from './calls.ts';
 import type {WarmAnswer, WarmRequest} from './protocol.ts';
+import type {Slots} from './slots.ts';
 import type {Turns} from './turns.ts';
+
+/** What calls share. */
+export interface Serving {
+  readonly calls: PluginCalls;
+  readonly turns: Turns;
+  readonly slots: Slots;
+}
 
 /** Runs calls of plugins as processes of their own would, one after the other for each container. */
 export async function serveCall(
   request: WarmRequest,
-  {
-    calls,
-    turns,
-    isGone,
-  }: {readonly calls: PluginCalls; readonly turns: Turns; readonly isGone: () => boolean},
+  {calls, turns, slots}: Serving,
+  isGone: () => boolean,
 ): Promise<WarmAnswer> {
   const containerId = request.env['CNI_CONTAINERID'] ?? '';
-  const run = () => runCall(request, {calls, isGone});
+  const run = () => runInSlot(slots, (pause) => runCall(request, {calls, isGone, pause}));
   if (containerId === '' || request.env['CNI_COMMAND'] === 'VERSION') return run();
   // What a call of this container executed, and waits for, may not wait for that call.
   if (turns.isTaken(containerId) && isDescendant(request.pid)) return run();
@@ -22,17 +27,36 @@ export async function serveCall(
 }
 
 /** Takes back what a caller has never heard of. */
-export async function undoCall(
-  request: WarmRequest,
-  {calls, turns}: {readonly calls: PluginCalls; readonly turns: Turns},
-): Promise<WarmAnswer> {
+export async function undoCall(request: WarmRequest, serving: Serving): Promise<WarmAnswer> {
   const env = {...request.env, CNI_COMMAND: 'DEL'};
-  return serveCall({...request, env}, {calls, turns, isGone: () => false});
+  return serveCall({...request, env}, serving, () => false);
+}
+
+async function runInSlot<T>(slots: Slots, work: (pause: Pause) => Promise<T>): Promise<T> {
+  let slot = await slots.take();
+  try {
+    return await work(async (wait) => {
+      slot.release();
+      try {
+        return await wait;
+      } finally {
+        slot = await slots.take({first: true});
+      }
+    });
+  } finally {
+    slot.release();
+  }
+}
+
+interface Running {
+  readonly calls: PluginCalls;
+  readonly isGone: () => boolean;
+  readonly pause: Pause;
 }
 
 async function runCall(
   {name, env, stdin, pid, cwd}: WarmRequest,
-  {calls, isGone}: {readonly calls: PluginCalls; readonly isGone: () => boolean},
+  {calls, isGone, pause}: Running,
 ): Promise<WarmAnswer> {
   if (isGone()) return {exitCode: 1, stdout: '', stderr: ''};
   const text = {stdout: '', stderr: ''};
@@ -50,7 +74,7 @@ async function runCall(
     },
     caller: {pid, cwd},
   };
-  const exitCode = await calls.call(name, io);
+  const exitCode = await calls.call(name, io, pause);
   return {exitCode, ...text};
 }
 

@@ -3,12 +3,13 @@ import {join} from 'node:path';
 import type {Logger} from '../../lib/log.ts';
 import {peerCredentials} from '../../lib/netns/native.ts';
 import {listenOnPath, type UnixSocket} from '../unix-socket.ts';
-import {findDifference, readSurroundings, type Surroundings} from './caller.ts';
+import {callerIsGone, findDifference, readSurroundings, type Surroundings} from './caller.ts';
 import type {PluginCalls} from './calls.ts';
 import type {CniMetrics} from './metrics.ts';
 import type {WarmAnswer, WarmRequest} from './protocol.ts';
-import {serveCall, undoCall} from './serve.ts';
+import {serveCall, undoCall, type Serving} from './serve.ts';
 import {Session, type SessionHandler} from './session.ts';
+import {Slots} from './slots.ts';
 import {Turns} from './turns.ts';
 
 export interface CniServerOptions {
@@ -30,7 +31,7 @@ export class CniServer implements SessionHandler {
   readonly #options: CniServerOptions;
   readonly #surroundings: Surroundings;
   readonly #sessions = new Set<Session>();
-  readonly #turns = new Turns();
+  readonly #serving: Serving;
   readonly #server: Server;
   #socket: UnixSocket | undefined;
   #isStopping = false;
@@ -38,6 +39,7 @@ export class CniServer implements SessionHandler {
   constructor(options: CniServerOptions) {
     this.#options = options;
     this.timeoutMs = options.timeoutMs ?? 10_000;
+    this.#serving = {calls: options.calls, turns: new Turns(), slots: new Slots({count: 8, patienceMs: 20})};
     this.#surroundings = readSurroundings(options.calls.trailer);
     this.#server = createServer((socket) => this.#accept(socket));
   }
@@ -68,11 +70,12 @@ export class CniServer implements SessionHandler {
   refusal(request: WarmRequest, socket: Socket): string | undefined {
     const reason = this.#refusal(request, socket);
     if (reason === undefined) return undefined;
-    this.#options.metrics.refused.inc();
-    this.#options.log.warn(
-      {plugin: request.name, pid: request.pid, reason},
-      'a call is left to its own process',
-    );
+    const facts = {plugin: request.name, caller: request.pid, reason};
+    if (reason === callerIsGone) this.#options.log.info(facts, 'a caller did not wait');
+    else {
+      this.#options.metrics.refused.inc();
+      this.#options.log.warn(facts, 'a call is left to its own process');
+    }
     return reason;
   }
 
@@ -85,9 +88,9 @@ export class CniServer implements SessionHandler {
   }
 
   async serve(request: WarmRequest, isGone: () => boolean): Promise<WarmAnswer> {
-    const {calls, metrics} = this.#options;
+    const {metrics} = this.#options;
     const startedMs = performance.now();
-    const answer = await serveCall(request, {calls, turns: this.#turns, isGone});
+    const answer = await serveCall(request, this.#serving, isGone);
     const labels = {plugin: request.name, command: commandOf(request)};
     metrics.calls.inc({...labels, code: answer.exitCode});
     metrics.seconds.observe(labels, (performance.now() - startedMs) / 1000);
@@ -95,7 +98,7 @@ export class CniServer implements SessionHandler {
   }
 
   async undelivered(request: WarmRequest, {exitCode}: WarmAnswer): Promise<void> {
-    const {calls, metrics, log} = this.#options;
+    const {metrics, log} = this.#options;
     const facts = {
       plugin: request.name,
       command: commandOf(request),
@@ -104,7 +107,7 @@ export class CniServer implements SessionHandler {
     metrics.undelivered.inc();
     log.warn({...facts, exitCode}, 'the caller was gone before it could have the answer');
     if (request.env['CNI_COMMAND'] !== 'ADD' || exitCode !== 0) return;
-    const undone = await undoCall(request, {calls, turns: this.#turns});
+    const undone = await undoCall(request, this.#serving);
     if (undone.exitCode !== 0) log.error({...facts, answer: undone.stdout}, 'could not take an ADD back');
   }
 

@@ -8,7 +8,8 @@ import type {Attachment} from '../cni/types.ts';
 import type {Host} from '../host.ts';
 import type {Cidr} from '../ip/cidr.ts';
 import {gcMasquerade, removeMasquerade} from '../nat/masquerade.ts';
-import {removeStaleVeths, removeVethPair} from './veth-removal.ts';
+import {beginVethRemoval, removeStaleVeths} from './veth-removal.ts';
+import type {PairRemoval} from './veth-removal.ts';
 
 /** What a plugin removes beside the veth pair, the masquerade and the addresses. */
 export interface Removal {
@@ -24,13 +25,15 @@ export async function detach(call: Call, host: Host, {ofOne}: Removal = {}): Pro
   const ipamType = findIpamType(call);
   const owner: Owner = {network: call.name, containerId: call.containerId, ifName: call.ifName};
   const known = addressesOf(call, {isLayer2: ipamType === undefined});
-  let found: readonly Cidr[] | undefined;
+  let removal: PairRemoval | undefined;
   await everyStep([
     async () => {
-      found = await removeVethPair(call, host, owner, {needsAddresses: !known});
+      removal = await beginVethRemoval(call, host, owner, {needsAddresses: !known});
     },
-    () => removeMasquerade(host, owner, {env: call.env, ips: known ?? found}),
+    // While the kernel waits for its processors; the link is down already, so nothing leaves with the container's address.
+    () => removeMasquerade(host, owner, {env: call.env, ips: known ?? removal?.addresses}),
     () => ofOne?.(owner),
+    () => removal?.gone(),
     () => (ipamType === undefined ? undefined : call.delegate(ipamType, 'DEL')),
   ]);
 }

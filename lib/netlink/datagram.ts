@@ -22,6 +22,12 @@ export type Question = Pick<Pending, 'kind' | 'decode' | 'seq'> & {
   readonly flags: number;
 };
 
+interface DatagramOptions {
+  readonly port: number;
+  readonly sealed: boolean;
+  readonly inBackground?: boolean;
+}
+
 // A datagram takes no further requests beyond either.
 const fullBytes = 32_768;
 const fullRequests = 64;
@@ -30,12 +36,15 @@ const fullRequests = 64;
 export class Datagram {
   readonly writer: Writer;
   readonly pending: Pending[] = [];
+  /** Another thread sends it, and waits. */
+  readonly inBackground: boolean;
   readonly #sealed: boolean;
   readonly #port: number;
 
   /** `sealed`: nobody else's requests are put into it. */
-  constructor({port, sealed}: {readonly port: number; readonly sealed: boolean}) {
+  constructor({port, sealed, inBackground = false}: DatagramOptions) {
     this.#port = port;
+    this.inBackground = inBackground;
     this.#sealed = sealed;
     this.writer = new Writer(sealed ? 4096 : 512);
   }

@@ -37,6 +37,8 @@ export interface Request {
   readonly body?: Uint8Array | ((writer: Writer) => void);
   /** What is asked, for error messages: "set master of veth0". */
   readonly what: string;
+  /** The kernel takes long: another thread waits for it, and what is asked meanwhile may be answered before. */
+  readonly inBackground?: boolean;
 }
 
 /** One message from the kernel: its body is `buffer` from `start` to `end`. */

@@ -168,9 +168,10 @@ export class NetlinkSocket implements Netlink {
 
   #enqueue(question: Asked): Pending {
     if (this.#closed) throw this.#closedError(question.request.what);
+    const inBackground = question.request.inBackground === true;
     let datagram = this.#queue.at(-1);
-    if (!datagram || datagram.isFull) {
-      datagram = new Datagram({port: this.#transport.port, sealed: false});
+    if (!datagram || datagram.isFull || inBackground) {
+      datagram = new Datagram({port: this.#transport.port, sealed: inBackground, inBackground});
       this.#queue.push(datagram);
     }
     const pending = datagram.add({...question, seq: this.#nextSeq()});
@@ -203,14 +204,24 @@ export class NetlinkSocket implements Netlink {
     }
   }
 
-  #send({writer, pending}: Datagram): void {
+  #send({writer, pending, inBackground}: Datagram): void {
     for (const each of pending) this.#pending.set(each.seq, each);
     this.#updateHold();
-    this.#transport.send(writer.bytes(), {answers: pending.length}, (errno) => {
+    const onError = (errno: number) => {
       for (const each of pending) this.#settle(each, new NetlinkError(each.what, errno));
-    });
-    // Only now: sending is where the kernel does the work, and where it waits for its lock.
-    for (const each of pending) each.timer = setTimeout(() => this.#expire(each), this.timeoutMs);
+    };
+    // Only when it is sent: that is where the kernel does the work, and where it waits for its lock.
+    const startTimers = () => {
+      for (const each of pending) {
+        if (this.#pending.has(each.seq)) each.timer = setTimeout(() => this.#expire(each), this.timeoutMs);
+      }
+    };
+    if (inBackground) {
+      void this.#transport.sendInBackground(writer.bytes(), onError).then(startTimers);
+    } else {
+      this.#transport.send(writer.bytes(), {answers: pending.length}, onError);
+      startTimers();
+    }
   }
 
   #expire(pending: Pending): void {

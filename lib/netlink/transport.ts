@@ -1,5 +1,12 @@
 import {RawNetlinkSocket} from 'netlink/dist/raw.js';
-import {droppedMessages, findNetlinkFd, forceBuffer, nextFd, setSocketOption} from '../netns/native.ts';
+import {
+  droppedMessages,
+  findNetlinkFd,
+  forceBuffer,
+  nextFd,
+  sendInBackground,
+  setSocketOption,
+} from '../netns/native.ts';
 
 // linux/netlink.h
 const solNetlink = 270;
@@ -52,7 +59,7 @@ export class Transport {
     } as ConstructorParameters<typeof RawNetlinkSocket>[1]);
     this.#raw.unref();
     this.port = this.#raw.address().port;
-    const fd = findNetlinkFd(this.port, guess);
+    const fd = findNetlinkFd({protocol, port: this.port}, guess);
     if (fd === undefined) {
       this.#raw.close();
       throw new Error('the descriptor of a netlink socket was not found');
@@ -89,6 +96,12 @@ export class Transport {
     this.#raw.send(datagram, {}, (error) => {
       if (error) onError(Math.abs(error.errno));
     });
+  }
+
+  /** Sends one datagram in another thread. The answer may be there before this resolves; it never rejects. */
+  async sendInBackground(datagram: Buffer, onError: (errno: number) => void): Promise<void> {
+    const errno = await sendInBackground(this.fd, datagram);
+    if (errno !== 0) onError(errno);
   }
 
   /** Joins a multicast group. */

@@ -17,6 +17,7 @@ const prototypes = {
   socket: 'int socket(int family, int type, int protocol)',
   sendto: 'intptr_t sendto(int fd, void *data, size_t size, int flags, void *address, uint32_t addressSize)',
   recv: 'intptr_t recv(int fd, void *data, size_t size, int flags)',
+  capget: 'int capget(void *header, void *data)',
   ioctl: 'int ioctl(int fd, unsigned long request, void *value)',
   getrandom: 'intptr_t getrandom(void *bytes, size_t size, uint32_t flags)',
 } as const;
@@ -37,6 +38,11 @@ function load(prototype: string): Func {
   return self.func(prototype);
 }
 
+/** As `libc`, in another thread; the last argument is called with the error or null, and the result. */
+function asynchronous(name: Name): (...args: unknown[]) => void {
+  return (libc(name) as unknown as {readonly async: (...args: unknown[]) => void}).async;
+}
+
 /** A failed system call, like those of node:fs: `errno` is negative, `code` its name, `syscall` the call. */
 function failed(syscall: string, errno = koffi.errno()): NodeJS.ErrnoException {
   const error: NodeJS.ErrnoException = new Error(`${syscall}: ${errnoText(errno)}`);
@@ -48,6 +54,7 @@ function failed(syscall: string, errno = koffi.errno()): NodeJS.ErrnoException {
 
 const cloneNewnet = 0x4000_0000;
 const eintr = 4;
+const eio = 5;
 const eagain = 11;
 
 /** Moves the calling thread into a network namespace. Throws EPERM without CAP_SYS_ADMIN, EINVAL when it is none. */
@@ -116,11 +123,25 @@ export function droppedMessages(fd: number): number {
 const afNetlink = 16;
 const addressSize = 12;
 
-function netlinkPort(fd: number): number | undefined {
+/** Which netlink socket is meant: a port is unique only among those of one protocol. */
+export interface NetlinkAddress {
+  readonly protocol: number;
+  readonly port: number;
+}
+
+function isNetlinkSocket(fd: number, {protocol, port}: NetlinkAddress): boolean {
   const address = Buffer.alloc(addressSize);
   const size = Buffer.from([addressSize, 0, 0, 0]);
-  if (libc('getsockname')(fd, address, size) !== 0 || address.readUInt16LE() !== afNetlink) return undefined;
-  return address.readUInt32LE(4);
+  if (libc('getsockname')(fd, address, size) !== 0 || address.readUInt16LE() !== afNetlink) return false;
+  return address.readUInt32LE(4) === port && getSocketOption(fd, soProtocol) === protocol;
+}
+
+const soProtocol = 38;
+
+function getSocketOption(fd: number, name: number): number | undefined {
+  const value = Buffer.alloc(4);
+  const size = Buffer.from([4, 0, 0, 0]);
+  return libc('getsockopt')(fd, solSocket, name, value, size) === 0 ? value.readInt32LE() : undefined;
 }
 
 /** The lowest free descriptor: what the next open file or socket of this process gets. */
@@ -132,17 +153,30 @@ export function nextFd(): number {
 }
 
 /**
- * The descriptor of the netlink socket bound to `port`, for which `guess` (from `nextFd` before it was opened) is
- * tried first. Ports are unique within a process. `undefined` when there is none.
+ * The descriptor of a netlink socket that was just opened: `guess` (from `nextFd` before), or one of those behind it, where
+ * the addon itself or another thread opened something in between. `undefined` when there is none.
  */
-export function findNetlinkFd(port: number, guess: number): number | undefined {
-  if (netlinkPort(guess) === port) return guess;
-  // Another thread opened or closed something in between: look at every descriptor that can be meant.
+export function findNetlinkFd(socket: NetlinkAddress, guess: number): number | undefined {
   const last = Math.max(guess, nextFd()) + 64;
-  for (let fd = 3; fd <= last; fd++) {
-    if (netlinkPort(fd) === port) return fd;
-  }
+  for (let fd = guess; fd <= last; fd++) if (isNetlinkSocket(fd, socket)) return fd;
+  for (let fd = 3; fd < guess; fd++) if (isNetlinkSocket(fd, socket)) return fd;
   return undefined;
+}
+
+/**
+ * Sends on a connected or netlink socket from another thread, and resolves with 0, or EIO when that failed: whose errno it was
+ * is not known any more.
+ */
+export function sendInBackground(fd: number, data: Buffer): Promise<number> {
+  // Of its own: the thread may begin when the caller's is closed, and its number taken by another file.
+  const own = libc('dup')(fd);
+  if (own < 0) return Promise.resolve(koffi.errno());
+  return new Promise((resolve) => {
+    asynchronous('sendto')(own, data, data.length, 0, null, 0, (error: unknown, size: unknown) => {
+      libc('close')(own);
+      resolve(error === null && Number(size) === data.length ? 0 : eio);
+    });
+  });
 }
 
 const afInet = 2;
@@ -265,6 +299,19 @@ function findDigest(): (bytes: Buffer) => Buffer {
     const {hash} = process.getBuiltinModule('node:crypto');
     return (bytes) => hash('sha512', bytes, 'buffer');
   }
+}
+
+// linux/capability.h: _LINUX_CAPABILITY_VERSION_3, whose answer are two structs of three numbers of 32 bits.
+const capabilityVersion = 0x2008_0522;
+
+/** What a process may do, one bit for each CAP_*; undefined where it is gone. */
+export function effectiveCapabilities(pid: number): bigint | undefined {
+  const header = Buffer.alloc(8);
+  header.writeUInt32LE(capabilityVersion);
+  header.writeInt32LE(pid, 4);
+  const data = Buffer.alloc(24);
+  if (libc('capget')(header, data) !== 0) return undefined;
+  return BigInt(data.readUInt32LE(0)) | (BigInt(data.readUInt32LE(12)) << 32n);
 }
 
 // linux/sockios.h, linux/ethtool.h: ETHTOOL_GTXCSUM and ETHTOOL_STXCSUM.

@@ -1,0 +1,162 @@
+import type {Reply} from '../message.ts';
+import {isNotFound} from '../error.ts';
+import {ifinfomsg} from '../link/common.ts';
+import {linkAttributes, linkMessage, setLink} from './link.ts';
+import {rtm, type RouteSocket} from './socket.ts';
+
+/** The removal of one link. */
+export interface LinkRemoval {
+  /** The kernel has been asked: before long the link is down. */
+  begun(): Promise<void>;
+  /** The link is gone; tells whether it was there. */
+  gone(): Promise<boolean>;
+}
+
+/** What removes links. */
+export interface LinkRemoving {
+  remove(ifindex: number): LinkRemoval;
+}
+
+interface Waiting {
+  readonly ifindex: number;
+  readonly begin: () => void;
+  readonly resolve: (wasThere: boolean) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** More than these at once, and the kernel would keep others from its lock for long. */
+const mostTogether = 256;
+
+/**
+ * Removes the links of one namespace for calls that happen at the same time. The kernel takes the same 16 ms, in which it waits
+ * for all processors, for one link or for many: so those that are asked for while it is at work go together, as one
+ * group. Another thread waits for the kernel, and the event loop turns.
+ */
+export class LinkRemover implements LinkRemoving {
+  readonly #socket: () => RouteSocket;
+  #waiting: Waiting[] = [];
+  #isWorking = false;
+
+  /** `socket` gives an open one whenever it is asked. */
+  constructor(socket: () => RouteSocket) {
+    this.#socket = socket;
+  }
+
+  remove(ifindex: number): LinkRemoval {
+    const begun = Promise.withResolvers<void>();
+    const gone = Promise.withResolvers<boolean>();
+    this.#waiting.push({ifindex, begin: begun.resolve, resolve: gone.resolve, reject: gone.reject});
+    if (!this.#isWorking) {
+      this.#isWorking = true;
+      // Others of this turn of the event loop may join.
+      queueMicrotask(() => void this.#work());
+    }
+    // Whoever asks does so later, or not at all.
+    gone.promise.catch(() => {});
+    return {begun: () => begun.promise, gone: () => gone.promise};
+  }
+
+  async #work(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.slice(0, mostTogether);
+      this.#waiting = this.#waiting.slice(mostTogether);
+      await this.#removeAll(batch);
+    }
+    this.#isWorking = false;
+  }
+
+  /** Never throws. */
+  async #removeAll(batch: readonly Waiting[]): Promise<void> {
+    let rest: readonly Waiting[] = batch;
+    try {
+      if (batch.length > 1) rest = await this.#removeTogether(batch);
+    } catch {
+      // Whatever was in the way of a group: one by one each has its own answer.
+    }
+    await Promise.all(rest.map((each) => this.#removeOne(each)));
+  }
+
+  async #removeOne({ifindex, begin, resolve, reject}: Waiting): Promise<void> {
+    const rt = this.#socket();
+    const removal = rt.request({
+      type: rtm.delLink,
+      inBackground: true,
+      body: (w) => linkMessage.put(w, {header: {ifindex}, attributes: {}}),
+      what: `remove link ${ifindex}`,
+    });
+    begin();
+    try {
+      await removal;
+      resolve(true);
+    } catch (error) {
+      if (isNotFound(error)) resolve(false);
+      else reject(error);
+    }
+  }
+
+  /** Gives those that have to be removed one by one. */
+  async #removeTogether(batch: readonly Waiting[]): Promise<readonly Waiting[]> {
+    const rt = this.#socket();
+    const group = randomGroup();
+    const marked = await Promise.all(
+      batch.map(({ifindex}) =>
+        setLink(rt, {ifindex}, {group}).then(
+          () => true,
+          () => false,
+        ),
+      ),
+    );
+    const members = batch.filter((_, i) => marked[i]);
+    const others = batch.filter((_, i) => !marked[i]);
+    // The kernel removes whatever is in the group: somebody else's link may be, if chance or malice gave it that number.
+    const inGroup = await listGroup(rt, group);
+    const ours = new Set(members.map(({ifindex}) => ifindex));
+    if (inGroup.length === 0 || !inGroup.every((ifindex) => ours.has(ifindex))) return batch;
+    const removal = rt.request({
+      type: rtm.delLink,
+      inBackground: true,
+      body: (w) => linkMessage.put(w, {attributes: {group}}),
+      what: `remove ${inGroup.length} links as group ${group}`,
+    });
+    for (const {begin} of members) begin();
+    await removal;
+    const removed = new Set(inGroup);
+    // What left the group before the kernel looked is looked for once more.
+    const left = members.filter(({ifindex}) => !removed.has(ifindex));
+    for (const each of members) if (removed.has(each.ifindex)) each.resolve(true);
+    return [...others, ...left];
+  }
+}
+
+const lowestGroup = 2 ** 30;
+
+/** Administrators number their groups from 1 (/etc/iproute2/group). */
+function randomGroup(): number {
+  return lowestGroup + Math.floor(Math.random() * (2 ** 31 - lowestGroup));
+}
+
+/** The links of one group. The kernel cannot choose them; of the others only the group is read. */
+function listGroup(rt: RouteSocket, group: number): Promise<number[]> {
+  return rt.dump(
+    {
+      type: rtm.getLink,
+      body: (w) => linkMessage.put(w, {attributes: {extMask: skipStatistics}}),
+      what: `list the links of group ${group}`,
+    },
+    (reply) =>
+      groupOf(reply) === group ? ifinfomsg.get(reply.buffer, reply.start, reply.end).ifindex : undefined,
+  );
+}
+
+// linux/rtnetlink.h
+const skipStatistics = 1 << 3;
+const headerSize = 16;
+const [groupType] = linkAttributes.table.group;
+
+function groupOf({buffer, start, end}: Reply): number | undefined {
+  for (let at = start + headerSize; at + 8 <= end;) {
+    if (buffer.readUInt16LE(at + 2) === groupType) return buffer.readUInt32LE(at + 4);
+    at += (buffer.readUInt16LE(at) + 3) & ~3 || end;
+  }
+  return undefined;
+}
