@@ -62,7 +62,9 @@ export function keepLog(t: ExecutionContext): Logger & {readonly lines: readonly
   const lines: string[] = [];
   const at = (level: string) =>
     ((facts: unknown, sentence?: string) => {
-      lines.push(`${performance.now().toFixed(0)} ${level} ${sentence ?? String(facts)} ${JSON.stringify(facts, errorAsText)}`);
+      lines.push(
+        `${performance.now().toFixed(0)} ${level} ${sentence ?? String(facts)} ${JSON.stringify(facts, errorAsText)}`,
+      );
     }) as Logger['info'];
   t.teardown(() => {
     if (!t.passed) for (const line of lines.slice(-100)) t.log(line);
