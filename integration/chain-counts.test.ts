@@ -36,10 +36,12 @@ const asksTheSame = test.macro(
     t: ExecutionContext,
     readConflist: () => Promise<Conflist>,
     capabilityArgs: (index: number) => object,
+    script?: string,
   ) => {
     t.timeout(300_000);
     const conflist = await readConflist();
     const host = await makeHost(t);
+    if (script !== undefined) await host.sh(script);
     const netnses = await host.addNetnses('pod', 101);
     const calls = netnses.map((netns, index): ChainCall => ({
       conflist,
@@ -78,6 +80,17 @@ test(
   asksTheSame,
   async () => JSON.parse(await readDefaultConflist()) as Conflist,
   portMappings,
+);
+
+test(
+  'beside tables of iptables-legacy, which only its tools can change, it starts none either',
+  asksTheSame,
+  async () => JSON.parse(await readDefaultConflist()) as Conflist,
+  portMappings,
+  `for tool in iptables-legacy ip6tables-legacy; do
+    $tool -P FORWARD DROP
+    $tool -t nat -A POSTROUTING -o eth9 -j MASQUERADE
+  done`,
 );
 
 test(

@@ -102,6 +102,17 @@ export function setSocketOption(
   if (libc('setsockopt')(fd, option.level, option.name, bytes, 4) !== 0) throw failed('setsockopt');
 }
 
+/** Has the kernel fill `value`, whose beginning may say what is asked for. Throws like node:fs where it does not. */
+export function readSocketOption(
+  fd: number,
+  option: {readonly level: number; readonly name: number},
+  value: Buffer,
+): void {
+  const size = Buffer.alloc(4);
+  size.writeUInt32LE(value.length);
+  if (libc('getsockopt')(fd, option.level, option.name, value, size) !== 0) throw failed('getsockopt');
+}
+
 /** Makes a socket's buffer larger, past the system's limit. `false` without the privilege. */
 export function forceBuffer(fd: number, which: 'send' | 'receive', size: number): boolean {
   try {

@@ -11,7 +11,7 @@ import type {Backend} from './conf.ts';
 import {findForeignChains} from './foreign-chains.ts';
 import {checkIptablesBackend, ensureIptables} from './iptables.ts';
 import {planLegacyAdmission} from './iptables-rules.ts';
-import {changeLegacyFilter} from './legacy.ts';
+import {changeLegacyFilter, isAdmittedByLegacy} from './legacy.ts';
 import {familiesOf} from './leftovers.ts';
 import {checkAdmitted, ensureAdminChain, ensureAdmitted} from './nft.ts';
 import type {Wanted} from './nft.ts';
@@ -80,9 +80,10 @@ async function ensureByNft(call: Call, host: Host, wanted: Wanted): Promise<void
     ensureAdminChain(host.nft, wanted.adminChain),
     ensureAdmission(host.nft, families, wanted.mark),
   ]);
-  const unreached = await changeLegacyFilter(call, families, (saved) =>
-    planLegacyAdmission(wanted.mark, saved),
-  );
+  const unreached = await changeLegacyFilter(call, families, {
+    isSettled: (table) => isAdmittedByLegacy(table, wanted.mark),
+    plan: (saved) => planLegacyAdmission(wanted.mark, saved),
+  });
   for (const family of unreached) call.warn(unreachedSentence(family));
 }
 
@@ -131,10 +132,13 @@ async function checkByNft(call: Call, host: Host, wanted: Wanted): Promise<strin
     if (mayAdmit) call.warn(sentence);
     else sentences.push(sentence);
   }
-  const unreached = await changeLegacyFilter(call, families, (saved, family) => {
-    if (planLegacyAdmission(wanted.mark, saved).length > 0)
-      sentences.push(unadmittedSentence(family, 'legacy'));
-    return [];
+  const unreached = await changeLegacyFilter(call, families, {
+    isSettled: (table) => isAdmittedByLegacy(table, wanted.mark),
+    plan(saved, family) {
+      if (planLegacyAdmission(wanted.mark, saved).length > 0)
+        sentences.push(unadmittedSentence(family, 'legacy'));
+      return [];
+    },
   });
   for (const family of unreached) call.warn(unreachedSentence(family));
   return sentences;

@@ -12,7 +12,9 @@ import {planAddressRemoval} from './iptables-rules.ts';
 import {changeLegacyFilter} from './legacy.ts';
 import {tableFamilies} from '../../lib/nat/admission-names.ts';
 
-// Rules by address in the reference's chain CNI-FORWARD: of the reference plugin, or of our iptables backend.
+// Rules by address in the reference's chain: of the reference plugin, or of our iptables backend.
+
+const referenceChain = 'CNI-FORWARD';
 
 /** Removes them from iptables-nft, by netlink: one question per family where there is no such chain. */
 export async function removeAddressRules(nft: NetfilterSocket, ips: readonly Ip[]): Promise<void> {
@@ -23,11 +25,14 @@ export async function removeAddressRules(nft: NetfilterSocket, ips: readonly Ip[
 
 /** Removes them from iptables-legacy, where its filter table is in use. */
 export async function removeLegacyAddressRules(ips: readonly Ip[], options: IptablesOptions): Promise<void> {
-  await changeLegacyFilter(options, familiesOf(ips), (saved) => planAddressRemoval(ips, saved));
+  await changeLegacyFilter(options, familiesOf(ips), {
+    isSettled: (table) => !table.mentions(referenceChain) || !ips.some((ip) => table.mentions(ipBytes(ip))),
+    plan: (saved) => planAddressRemoval(ips, saved),
+  });
 }
 
 async function planFamily(nft: NetfilterSocket, family: Family, ips: readonly Ip[]): Promise<Operation[]> {
-  const chain = {family: tableFamilies[family], table: 'filter', chain: 'CNI-FORWARD'} as const;
+  const chain = {family: tableFamilies[family], table: 'filter', chain: referenceChain} as const;
   if (!(await findChain(nft, chain))) return [];
   const keys = ips.filter((ip) => familyOf(ip) === family).map(ipBytes);
   const rules = await listRules(nft, chain);

@@ -26,7 +26,7 @@ export async function del(call: Call, host: Host): Promise<void> {
 
 /**
  * As DEL. Without mappings it asks whether there is anything of the attachment, in one datagram; a process is started only
- * where iptables-legacy's nat table is in use.
+ * where iptables-legacy has something of it.
  */
 export async function removeForwarding(call: Call, host: Host, mappings: readonly Mapping[]): Promise<void> {
   const owner: Owner = {network: call.name, containerId: call.containerId, ifName: call.ifName};

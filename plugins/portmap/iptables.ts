@@ -19,6 +19,8 @@ import {
 } from './iptables-rules.ts';
 import type {IptablesForwarding, IptablesPlan} from './iptables-rules.ts';
 import {families} from './mapping.ts';
+import {topChains} from './reference-names.ts';
+import {iptablesChainName} from '../../lib/nat/names.ts';
 
 /** Throws where iptables is not installed at all, in the reference's words. */
 export function checkIptables(options: IptablesOptions): void {
@@ -82,7 +84,10 @@ export async function checkIptablesForwarding(
 
 /** Removes one container's mappings from iptables-legacy; nfnetlink does not show it. */
 export async function removeLegacyForwarding(owner: Owner, options: IptablesOptions): Promise<void> {
-  await eachLegacyNatTable(options, (saved) => {
+  const chains = Object.keys(topChains).map((prefix) =>
+    iptablesChainName(owner.network, owner.containerId, prefix),
+  );
+  await eachLegacyNatTable(options, chains, (saved) => {
     const input = formatRemoval(owner, saved);
     return input === undefined ? [] : [input];
   });
@@ -95,7 +100,7 @@ export async function collectLegacyForwarding(
   options: IptablesOptions,
 ): Promise<void> {
   const kept = new Set(keep.map(({containerId}) => containerId));
-  await eachLegacyNatTable(options, (saved) =>
+  await eachLegacyNatTable(options, [`name: "${network}"`], (saved) =>
     parseContainers(network, saved)
       .filter((containerId) => !kept.has(containerId))
       .flatMap((containerId) => formatRemoval({network, containerId}, saved) ?? []),
