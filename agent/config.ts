@@ -9,6 +9,7 @@ import {absolutePath} from './fields.ts';
 import {httpShape} from './http/conf.ts';
 import {overlayShape} from './overlay/conf.ts';
 import {namesShape} from './names/conf.ts';
+import {servicesShape} from './services/conf.ts';
 
 export const defaultConfigFile = '/etc/weft/agent.json';
 
@@ -26,6 +27,7 @@ const agentShape = prepareShape(
     cni: z._default(cniShape, {enabled: true, maxCalls: 1024}),
     overlay: z.optional(overlayShape),
     names: z.optional(namesShape),
+    services: z.optional(servicesShape),
     repair: z.optional(z.unknown()),
   }),
 );

@@ -5,6 +5,8 @@ import {creation, messages, operation} from './operation.ts';
 import type {Creation, Operation, TableRef} from './operation.ts';
 import {formatType, typeBytes, typeNumber, typeOrder} from './set-type.ts';
 import type {SetType} from './set-type.ts';
+import type {NetfilterSocket} from './socket.ts';
+import {list} from './transaction.ts';
 import {formatComment, userData} from './userdata.ts';
 
 /** enum nft_set_attributes. */
@@ -27,6 +29,7 @@ const setAttrs = attrs({
 });
 
 /** enum nft_set_flags; rules add elements to a dynamic set, which go after a while. */
+const isAnonymous = 1;
 const isMap = 8;
 const hasTimeout = 0x10;
 const isDynamic = 0x20;
@@ -118,6 +121,20 @@ export function deleteSet({family, table, set}: SetRef): Operation {
     {table, name: set},
     // nft takes either word for either object.
     () => `delete set ${family} ${table} ${set}`,
+  );
+}
+
+/** The names of a table's sets and maps, but for those that rules hold in themselves. */
+export async function listSets(nft: NetfilterSocket, {family, table}: TableRef): Promise<readonly string[]> {
+  const question = operation(
+    {message: messages.getSet, family},
+    setAttrs,
+    {table},
+    () => `list sets table ${family} ${table}`,
+  );
+  const found = await list(nft, question, setAttrs);
+  return found.flatMap(({name, flags = 0}) =>
+    name === undefined || (flags & isAnonymous) !== 0 ? [] : [name],
   );
 }
 
