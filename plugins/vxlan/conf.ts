@@ -45,6 +45,8 @@ export interface DelegateTemplate {
   readonly delegate: JsonObject;
   readonly ipam: JsonObject;
   readonly runtimeConfig: JsonObject | undefined;
+  /** `logLevel` and `logFile`, where the configuration has them: for a delegate of ours. */
+  readonly logging: JsonObject;
 }
 
 /** Where things are kept: all that DEL and GC need to know. */
@@ -115,7 +117,12 @@ export function parseVxlanConf(call: Call): VxlanConf {
 function staticOf({conf}: Call): JsonObject | string | undefined {
   const members = findKey(conf, 'static');
   if (members === undefined || members === '') return undefined;
-  if (typeof members === 'string' || isObject(members)) return members;
+  if (isObject(members)) return members;
+  if (typeof members === 'string') {
+    // The agent that may serve the call has another working folder than the runtime.
+    if (members.startsWith('/')) return members;
+    throw invalid(`static: ${JSON.stringify(members)} is not an absolute path`, 'begin it with "/"');
+  }
   throw invalid(
     `failed to load netconf: static: expected an object or the path of a file, found ${JSON.stringify(members)}`,
     'docs/membership.md says what is in it',
@@ -153,6 +160,12 @@ export function findTemplate({conf, name}: Call): DelegateTemplate | undefined {
     delegate,
     ipam,
     runtimeConfig: findObject(conf, 'runtimeConfig'),
+    logging: Object.fromEntries(
+      ['logLevel', 'logFile'].flatMap((key) => {
+        const value = findKey(conf, key);
+        return value === undefined ? [] : [[key, value]];
+      }),
+    ),
   };
 }
 

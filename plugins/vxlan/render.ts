@@ -25,8 +25,8 @@ export interface HostNetwork {
  * case count as written. `undefined` for `host`: only what does not depend on it, which is enough for a DEL.
  */
 export function renderDelegate(template: DelegateTemplate, host: HostNetwork | undefined): JsonObject {
-  const {name, cniVersion, type, delegate, runtimeConfig} = template;
-  const defaults: Record<string, Json> = {type};
+  const {name, cniVersion, type, delegate, runtimeConfig, logging} = template;
+  const defaults: Record<string, Json> = {type, ...logging};
   if (host) Object.assign(defaults, defaultsOf(type, host));
   const missing = Object.entries(defaults).filter(([key]) => findKey(delegate, key) === undefined);
   return sortKeys({

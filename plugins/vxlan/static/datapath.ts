@@ -1,3 +1,4 @@
+import type {Call} from '../../../lib/cni/plugin.ts';
 import type {Host} from '../../../lib/host.ts';
 import {listAddresses} from '../../../lib/netlink/route/address.ts';
 import {removeLink} from '../../../lib/netlink/route/link.ts';
@@ -48,17 +49,23 @@ export async function planStatic(
 export async function ensureStatic(
   host: Host,
   {desired}: StaticPlan,
-  {conf, warn}: {readonly conf: VxlanConf; readonly warn: (message: string) => void},
+  {conf, call}: {readonly conf: VxlanConf; readonly call: Pick<Call, 'warn' | 'log'>},
 ): Promise<void> {
   const {devices, network, conflicts} = desired;
+  const warn = (message: string) => call.warn(message);
   for (const conflict of conflicts) warn(`overlay network "${network.name}": ${formatConflict(conflict)}`);
+  heedPathMtu(host, desired);
   await removeOldDevices(host, desired);
   await ensureStaticRuleset(host, desired, conf);
-  for (const spec of devices) await ensureDevice(host, spec);
+  for (const spec of devices) {
+    const {outcome, what} = await ensureDevice(host, spec);
+    if (outcome !== 'kept') call.log.info({device: spec.name, outcome, what}, 'device');
+  }
   const {operations, obstacles} = planOverlay(desired, await observeOverlay(host.rt, desired));
   for (const {peer, text} of obstacles)
     warn(`overlay network "${network.name}": no route to ${peer}: ${text}`);
   const {failed} = await applyOperations(host.rt, operations);
+  call.log.info({changes: operations.length, failed: failed.length}, 'the way to other hosts');
   const [first] = failed;
   if (!first) return;
   const {operation, error} = first;
@@ -66,6 +73,16 @@ export async function ensureStatic(
     `overlay network "${network.name}": ${failed.length} of ${operations.length} changes failed, the first of them: ${formatOperation(operation)}`,
     {cause: error},
   );
+}
+
+/** What a container sends is told of a narrower path only if the host lets forwarded packets know (`df inherit`). */
+function heedPathMtu({sysctl}: Host, {network}: Desired): void {
+  if (network.form === 'l2') return;
+  try {
+    sysctl.ensure('net/ipv4/ip_forward_use_pmtu', '1');
+  } catch {
+    // Where /proc/sys cannot be written, such packets are fragmented instead.
+  }
 }
 
 /** Of this network, but of another VNI or family: what the description said before. */

@@ -33,7 +33,7 @@ export async function ensureStaticNetwork(call: Call, host: Host, conf: StaticCo
   if (record?.key === key && (await isInPlace(host, record, {call, conf}))) return readHost(record.host);
   return withLock({path: ensureLockPath(conf), timeoutMs: lockTimeoutMs}, async () => {
     const plan = await planStatic(host, source.read(), {node: conf.node, bridge});
-    await ensureStatic(host, plan, {conf, warn: (message) => call.warn(message)});
+    await ensureStatic(host, plan, {conf, call});
     const links = await Promise.all(plan.desired.devices.map(({name}) => getLink(host.rt, {name})));
     writeRecord(conf, makeRecord(plan, {key, links}));
     return hostNetworkOf(plan);

@@ -25,6 +25,7 @@ const defaults = {
     delegate: {},
     ipam: {},
     runtimeConfig: undefined,
+    logging: {},
   },
 };
 
@@ -61,6 +62,7 @@ test('every key, in any case', async (t) => {
       Delegate: {TYPE: 'ptp', x: 1},
       IPAM: {type: 'static'},
       runtimeconfig: {mac: 'x'},
+      LogLevel: 'debug',
     }),
     {
       ...defaults,
@@ -80,6 +82,7 @@ test('every key, in any case', async (t) => {
         delegate: {TYPE: 'ptp', x: 1},
         ipam: {type: 'static'},
         runtimeConfig: {mac: 'x'},
+        logging: {logLevel: 'debug'},
       },
     },
   );
@@ -109,6 +112,7 @@ test(
   {delegate: {IPAM: {}}},
   "'delegate' dictionary must not have 'ipam' field, it'll be set by flannel",
 );
+test(refuses, {static: 'hosts.json'}, 'static: "hosts.json" is not an absolute path');
 test(refuses, {form: 'l3'}, 'failed to load netconf: form: expected one of "routed", "l2", found "l3"');
 test(refuses, {subnetFile: 5}, 'failed to load netconf: subnetFile: expected a string, found 5');
 test(

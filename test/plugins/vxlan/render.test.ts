@@ -101,6 +101,15 @@ test("the version is passed on where there is one, the runtime's configuration t
   });
 });
 
+test('where the log goes is passed on, unless the delegate has a log of its own', async (t) => {
+  const conf = {logLevel: 'debug', logFile: '/var/log/weft.log', delegate: {logLevel: 'trace'}};
+  t.deepEqual(await render(conf, subnetFile(flannels)), {
+    ...plain,
+    logLevel: 'trace',
+    logFile: '/var/log/weft.log',
+  });
+});
+
 test('without a subnet: what does not depend on it', async (t) => {
   t.deepEqual(await render({delegate: {bridge: 'b', mtu: 1400}}, undefined), {
     name: 'mynet',
