@@ -40,6 +40,25 @@ export interface Call {
 }
 
 /**
+ * What of an attachment stands in tables that all programs of a host share, where others may remove it. The calls are a
+ * CHECK's; nothing here touches a link, an address or a file.
+ */
+export interface Repair<Host> {
+  /** What is missing or different, one sentence each. What belongs to another attachment by now is not. */
+  missing(call: Call, host: Host): Promise<readonly string[]>;
+  /** Makes it anew. Takes nothing from another attachment. */
+  restore(call: Call, host: Host): Promise<void>;
+  /** Removes it, if `isGone` says so after all of it was read. */
+  takeBack(call: Call, host: Host, isGone: () => Promise<boolean>): Promise<void>;
+}
+
+/** The configuration of another plugin that does a plugin's work. */
+export interface Delegated {
+  readonly type: string;
+  readonly conf: JsonObject;
+}
+
+/**
  * A plugin: its verbs over whatever reaches the kernel (`Host`, see lib/host.ts; the skeleton only
  * hands it on). A verb returns when it is done or throws; it keeps no module state, never writes to
  * stdout and never ends the process, so that it runs in the executable and in the agent alike.
@@ -53,4 +72,8 @@ export interface Plugin<Host> {
   check(call: Call, host: Host): Promise<void>;
   gc(call: Call, host: Host): Promise<void>;
   status(call: Call, host: Host): Promise<void>;
+  /** Of plugins that make anything there. */
+  readonly repair?: Repair<Host>;
+  /** Of plugins that have another one do it: whose repair counts for a CHECK's call. */
+  findDelegated?(call: Call): Delegated | undefined;
 }

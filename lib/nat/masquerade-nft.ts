@@ -9,7 +9,7 @@ import type {NetfilterSocket} from '../netlink/nft/socket.ts';
 import {sameVerdict} from '../netlink/nft/verdict.ts';
 import type {Verdict} from '../netlink/nft/verdict.ts';
 import {ensureEntries} from './entries.ts';
-import type {Entry} from './entries.ts';
+import type {Entry, Wanted} from './entries.ts';
 import {addressMaps, baseChain, planExceptChain, tableOperations} from './masquerade-rules.ts';
 import {checkChain} from './table.ts';
 import type {RuledChain} from './table.ts';
@@ -43,16 +43,23 @@ function planEntries({owner, ips, exemptDestinations}: Masquerade): AddressEntry
   return [...new Map(entries.map((entry) => [formatIp(entry.ip), entry])).values()];
 }
 
+/** What an attachment needs of nftables. */
+export function planNftMasquerade(wanted: Masquerade): Omit<Wanted<AddressEntry>, 'onTaken'> {
+  const entries = planEntries(wanted);
+  return {
+    entries,
+    tables: tableOperations,
+    chains: [baseChain, ...new Map(entries.map(({chain}) => [chain.chain, chain])).values()],
+  };
+}
+
 /**
  * Masquerades by nftables: one transaction on a host where it was done before. An address that somebody else left
  * behind is taken over. Throws the NetlinkError of what was refused for another reason.
  */
 export async function ensureNftMasquerade(nft: NetfilterSocket, wanted: Masquerade): Promise<void> {
-  const entries = planEntries(wanted);
   await ensureEntries(nft, {
-    entries,
-    tables: tableOperations,
-    chains: [baseChain, ...new Map(entries.map(({chain}) => [chain.chain, chain])).values()],
+    ...planNftMasquerade(wanted),
     // An ADD that was made twice: the address leads where it should, for the owner it should.
     onTaken: ({element}, found) =>
       isOwnTag(found.comment, wanted.owner) && sameVerdict(found.verdict, element.verdict)

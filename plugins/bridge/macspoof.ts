@@ -105,13 +105,14 @@ async function replace(host: NatHost, owner: Owner, wanted: readonly Operation[]
  * out: chains that say they belong to another one stay.
  */
 export async function removeMacSpoofCheck(host: NatHost, owner: Owner): Promise<void> {
-  await ifPresent(() =>
-    transact(host.nft, async () => {
-      const present = await findChains(host, owner);
-      if (present.some(({comment}) => comment !== undefined && !isOwnTag(comment, owner))) return [];
-      return planChainRemoval(host, present);
-    }),
-  );
+  await ifPresent(() => transact(host.nft, () => planMacSpoofRemoval(host, owner)));
+}
+
+/** What removes the check of one attachment, for `transact`. */
+export async function planMacSpoofRemoval(host: NatHost, owner: Owner): Promise<Operation[]> {
+  const present = await findChains(host, owner);
+  if (present.some(({comment}) => comment !== undefined && !isOwnTag(comment, owner))) return [];
+  return planChainRemoval(host, present);
 }
 
 /** A kernel that filters no frames holds no filter to remove. */

@@ -2,16 +2,14 @@ import {allDone} from '../../lib/cni/every.ts';
 import {CniError, errorCodes} from '../../lib/cni/error.ts';
 import type {Call} from '../../lib/cni/plugin.ts';
 import type {Host} from '../../lib/host.ts';
-import type {Family} from '../../lib/ip/address.ts';
 import {findTool} from '../../lib/nat/iptables-command.ts';
 import {isDenied, isUnsupported, NetlinkError} from '../../lib/netlink/error.ts';
 import {isMissingNftables} from '../../lib/netlink/nft/socket.ts';
-import {ensureAdmission, findUnadmitted} from '../../lib/nat/admission.ts';
+import {ensureAdmission} from '../../lib/nat/admission.ts';
 import type {Backend} from './conf.ts';
 import {findForeignChains} from './foreign-chains.ts';
 import {checkIptablesBackend, ensureIptables} from './iptables.ts';
-import {planLegacyAdmission} from './iptables-rules.ts';
-import {changeLegacyFilter, isAdmittedByLegacy} from './legacy.ts';
+import {checkAdmission, ensureLegacyAdmission} from './host-admission.ts';
 import {familiesOf} from './leftovers.ts';
 import {checkAdmitted, ensureAdminChain, ensureAdmitted} from './nft.ts';
 import type {Wanted} from './nft.ts';
@@ -74,17 +72,13 @@ async function withBackend<T>(
 
 async function ensureByNft(call: Call, host: Host, wanted: Wanted): Promise<void> {
   const families = familiesOf(wanted.ips);
-  // Our own iptables-legacy processes come last: nothing else need wait for them.
   await allDone([
     ensureOwn(call, host, wanted),
     ensureAdminChain(host.nft, wanted.adminChain),
     ensureAdmission(host.nft, families, wanted.mark),
   ]);
-  const unreached = await changeLegacyFilter(call, families, {
-    isSettled: (table) => isAdmittedByLegacy(table, wanted.mark),
-    plan: (saved) => planLegacyAdmission(wanted.mark, saved),
-  });
-  for (const family of unreached) call.warn(unreachedSentence(family));
+  // Our own iptables-legacy processes come last: nothing else need wait for them.
+  await ensureLegacyAdmission(call, families, wanted.mark);
 }
 
 async function ensureOwn(call: Call, host: Host, wanted: Wanted): Promise<void> {
@@ -123,38 +117,16 @@ async function checkByNft(call: Call, host: Host, wanted: Wanted): Promise<strin
   const families = familiesOf(wanted.ips);
   const [missing, unadmitted, foreign] = await Promise.all([
     checkAdmitted(host.nft, wanted),
-    findUnadmitted(host.nft, families, wanted.mark),
+    checkAdmission(call, host, families, wanted.mark),
     findForeignChains(host.nft, families, wanted.mark),
   ]);
-  const sentences = [...missing, ...unadmitted.map((family) => unadmittedSentence(family, 'nft'))];
+  const sentences = [...missing, ...unadmitted];
   for (const {sentence, mayAdmit} of foreign) {
     // What its other rules let through cannot be told.
     if (mayAdmit) call.warn(sentence);
     else sentences.push(sentence);
   }
-  const unreached = await changeLegacyFilter(call, families, {
-    isSettled: (table) => isAdmittedByLegacy(table, wanted.mark),
-    plan(saved, family) {
-      if (planLegacyAdmission(wanted.mark, saved).length > 0)
-        sentences.push(unadmittedSentence(family, 'legacy'));
-      return [];
-    },
-  });
-  for (const family of unreached) call.warn(unreachedSentence(family));
   return sentences;
-}
-
-function unadmittedSentence(family: Family, variant: string): string {
-  const tool = `${family === 4 ? 'iptables' : 'ip6tables'}-${variant}`;
-  return `the chain FORWARD of ${tool} lacks the rule that accepts the traffic of containers; the next ADD makes it`;
-}
-
-function unreachedSentence(family: Family): string {
-  const tool = family === 4 ? 'iptables' : 'ip6tables';
-  return (
-    `the table filter of ${tool}-legacy is in use, but ${tool}-legacy-save is not installed: ` +
-    'where its FORWARD chain drops, the traffic of containers is dropped'
-  );
 }
 
 /** Adds to an error of the kernel what the operator can do about it. */

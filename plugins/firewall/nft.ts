@@ -3,7 +3,7 @@ import type {Owner} from '../../lib/cni/owner.ts';
 import {familyOf, formatIp, ipBytes} from '../../lib/ip/address.ts';
 import type {Ip} from '../../lib/ip/address.ts';
 import {ensureEntries} from '../../lib/nat/entries.ts';
-import type {Entry} from '../../lib/nat/entries.ts';
+import type {Entry, Wanted as WantedEntries} from '../../lib/nat/entries.ts';
 import type {RuledChain} from '../../lib/nat/table.ts';
 import {addChain, ensureChain, findChain} from '../../lib/netlink/nft/chain.ts';
 import {findElement} from '../../lib/netlink/nft/element.ts';
@@ -102,6 +102,22 @@ function planChains({mark, isolation}: Wanted): readonly RuledChain[] {
   ];
 }
 
+/** What an attachment needs of nftables. */
+export function planWanted(wanted: Wanted): Omit<WantedEntries<FirewallEntry>, 'onTaken'> {
+  return {
+    entries: planEntries(wanted),
+    tables: () => tableOperations({withPorts: (wanted.isolation?.ports.length ?? 0) > 0}),
+    chains: planChains(wanted),
+  };
+}
+
+/** The part of it that is about frames between ports of a bridge, which not every kernel can filter. */
+export function planWantedPorts(wanted: Wanted): ReturnType<typeof planWanted> | undefined {
+  const plan = planWanted(wanted);
+  const entries = plan.entries.filter(({map}) => map === isolatedPorts);
+  return entries.length === 0 ? undefined : {...plan, entries, chains: [portChain]};
+}
+
 /**
  * Admits what the attachment sends, what is answered to it and what was published of it, and keeps bridges apart. On a
  * host where all else was done before this is one transaction. An address that somebody else left behind is taken over.
@@ -109,9 +125,7 @@ function planChains({mark, isolation}: Wanted): readonly RuledChain[] {
  */
 export async function ensureAdmitted(nft: NetfilterSocket, wanted: Wanted): Promise<boolean> {
   return ensureEntries(nft, {
-    entries: planEntries(wanted),
-    tables: () => tableOperations({withPorts: (wanted.isolation?.ports.length ?? 0) > 0}),
-    chains: planChains(wanted),
+    ...planWanted(wanted),
     onTaken: (entry, found) => (isAsWanted(entry, found, wanted.owner) ? 'keep' : 'replace'),
   });
 }
@@ -138,6 +152,18 @@ export async function ensureAdminChain(nft: NetfilterSocket, name: string): Prom
   });
 }
 
+/** As `ensureAdminChain`; also where the chain is there, and nothing leads to it any more. */
+export async function restoreAdminChain(nft: NetfilterSocket, name: string): Promise<void> {
+  await ensureAdminChain(nft, name);
+  await transact(nft, async () => {
+    if ((await checkAdminChain(nft, {adminChain: name})).length === 0) return [];
+    return [
+      ensureChain(adminJumps),
+      insertRule({...adminJumps, statements: [verdict({kind: 'jump', chain: name})]}),
+    ];
+  });
+}
+
 /** What is missing or different, one sentence each. */
 export async function checkAdmitted(nft: NetfilterSocket, wanted: Wanted): Promise<string[]> {
   const elements = planEntries(wanted).map(async (entry) => {
@@ -155,7 +181,11 @@ export async function checkAdmitted(nft: NetfilterSocket, wanted: Wanted): Promi
   return [...new Set((await Promise.all([...elements, ...rules, checkAdminChain(nft, wanted)])).flat())];
 }
 
-async function checkAdminChain(nft: NetfilterSocket, {adminChain}: Wanted): Promise<string[]> {
+/** Whether packets come to the administrator's chain, as a sentence where they do not. */
+export async function checkAdminChain(
+  nft: NetfilterSocket,
+  {adminChain}: Pick<Wanted, 'adminChain'>,
+): Promise<string[]> {
   const jumps = await listRules(nft, adminJumps);
   if (jumps.some((rule) => findTarget(rule) === adminChain)) return [];
   return [`nothing leads to the administrator's chain ${table.family} ${table.table} ${adminChain}`];

@@ -5,6 +5,7 @@ import {add} from './add.ts';
 import {check} from './check.ts';
 import {del} from './del.ts';
 import {gc} from './gc.ts';
+import {repair} from './repair.ts';
 import {status} from './status.ts';
 
 /** Lets the traffic of containers through the host's firewall; README.md is its user's page. */
@@ -16,4 +17,5 @@ export const plugin: Plugin<Host> = {
   check,
   gc,
   status,
+  repair,
 };

@@ -2,7 +2,7 @@ import {isOwnTag} from '../../lib/cni/owner.ts';
 import type {Owner} from '../../lib/cni/owner.ts';
 import type {Host} from '../../lib/host.ts';
 import {ensureEntries} from '../../lib/nat/entries.ts';
-import type {Entry} from '../../lib/nat/entries.ts';
+import type {Entry, Wanted} from '../../lib/nat/entries.ts';
 import type {RuledChain} from '../../lib/nat/table.ts';
 import type {Chain} from '../../lib/netlink/nft/chain.ts';
 import type {Element} from '../../lib/netlink/nft/element.ts';
@@ -69,7 +69,22 @@ export function planEntries(wanted: Forwarding): ForwardPlan {
   return {entries, chains: [...chains.values()], emptyChains};
 }
 
-/** As `planEntries`, for ports that iptables forwards: the same keys are taken, and what they lead to does nothing. */
+/** What forwarding needs of nftables. */
+export function planWanted(wanted: Forwarding): Omit<Wanted<ForwardEntry>, 'onTaken'> {
+  const plan = planEntries(wanted);
+  return withTables({...plan, chains: [...baseChains, ...plan.chains]});
+}
+
+/** As `planWanted`, of ports that iptables forwards: the same keys are taken, and what they lead to does nothing. */
+export function planReserved(wanted: Forwarding): Omit<Wanted<ForwardEntry>, 'onTaken'> {
+  return withTables(planReservation(wanted));
+}
+
+function withTables(plan: ForwardPlan): Omit<Wanted<ForwardEntry>, 'onTaken'> {
+  const withClaims = plan.entries.some(({role}) => role === 'claim');
+  return {...plan, tables: () => [...portmapTables(), ...(withClaims ? claimMaps() : [])]};
+}
+
 function planReservation(wanted: Forwarding): ForwardPlan {
   const {entries, emptyChains} = planMappings(wanted, () => byIptables.chain);
   return {entries, chains: [], emptyChains: [...emptyChains, byIptables]};
@@ -132,20 +147,21 @@ export function interfaceKey(name: string): Buffer {
  * unless that is gone. Throws NetlinkErrors as they come.
  */
 export async function ensureForwarding(host: NftHost, wanted: Forwarding): Promise<void> {
-  const plan = planEntries(wanted);
-  await ensurePlan(host, wanted, {...plan, chains: [...baseChains, ...plan.chains]});
+  await ensureWanted(host, wanted, planWanted(wanted));
 }
 
 /** As `ensureForwarding`, of ports that iptables forwards: only that others see them taken. */
 export async function ensureReservation(host: NftHost, wanted: Forwarding): Promise<void> {
-  await ensurePlan(host, wanted, planReservation(wanted));
+  await ensureWanted(host, wanted, planReserved(wanted));
 }
 
-async function ensurePlan(host: NftHost, {owner}: Forwarding, plan: ForwardPlan): Promise<void> {
-  const withClaims = plan.entries.some(({role}) => role === 'claim');
+async function ensureWanted(
+  host: NftHost,
+  {owner}: Forwarding,
+  plan: ReturnType<typeof planWanted>,
+): Promise<void> {
   await ensureEntries(host.nft, {
     ...plan,
-    tables: () => [...portmapTables(), ...(withClaims ? claimMaps() : [])],
     async onTaken({element, forward, role}, found) {
       if (isOwnTag(found.comment, owner)) {
         return role === 'marker' || sameElement(element, found) ? 'keep' : 'replace';

@@ -5,7 +5,17 @@ import {add} from './add.ts';
 import {check} from './check.ts';
 import {del} from './del.ts';
 import {gc} from './gc.ts';
+import {repair} from './repair.ts';
 import {status} from './status.ts';
 
 /** Forwards ports of the host to containers; README.md is its user's page. */
-export const plugin: Plugin<Host> = {name: 'portmap', versions: specVersions, add, del, check, gc, status};
+export const plugin: Plugin<Host> = {
+  name: 'portmap',
+  versions: specVersions,
+  add,
+  del,
+  check,
+  gc,
+  status,
+  repair,
+};

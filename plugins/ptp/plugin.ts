@@ -4,6 +4,7 @@ import {specVersions} from '../../lib/cni/versions.ts';
 import type {Host} from '../../lib/host.ts';
 import {add} from './add.ts';
 import {check} from './check.ts';
+import {repair} from './repair.ts';
 import {status} from './status.ts';
 
 /** Connects each container to the host by a link of its own; README.md is its user's page. */
@@ -15,4 +16,5 @@ export const plugin: Plugin<Host> = {
   check,
   gc: (call, host) => collect(call, host),
   status,
+  repair,
 };

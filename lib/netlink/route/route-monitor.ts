@@ -46,7 +46,12 @@ export type RouteEvent = Common &
       }
   );
 
+/** What can be heard of. */
+export type RouteGroup = keyof typeof groups;
+
 export interface RouteMonitorOptions {
+  /** What is heard of; everything by default. */
+  readonly groups?: readonly RouteGroup[];
   readonly onEvent: (event: RouteEvent) => void;
   /** Events were lost, or may have been: whoever counts on them has to look at everything again. */
   readonly onResync: (error: NetlinkError) => void;
@@ -96,7 +101,8 @@ export class RouteMonitor {
           receiveBufferBytes,
         }),
     );
-    for (const group of Object.values(groups)) socket.join(group);
+    for (const group of this.#options.groups ?? (Object.keys(groups) as RouteGroup[]))
+      socket.join(groups[group]);
     this.#socket = socket;
   }
 
