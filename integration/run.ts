@@ -9,6 +9,7 @@ import {
   parseReportLine,
   type ReportedTest,
 } from './harness/ava-report.ts';
+import {installMode} from './harness/both-modes.ts';
 import {ensurePackages, packageSets, type PackageSet} from './harness/debian.ts';
 import {repository} from './harness/paths.ts';
 import {bootSecondKernel} from './harness/second-kernel.ts';
@@ -39,7 +40,16 @@ function makeReport(): (line: string) => void {
   };
 }
 
-async function runAva(phase: string, files: readonly string[], ...flags: string[]): Promise<void> {
+interface Run {
+  readonly flags?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+async function runAva(
+  phase: string,
+  files: readonly string[],
+  {flags = [], env = {}}: Run = {},
+): Promise<void> {
   if (files.length === 0) return;
   say(`\n=== ${phase}`);
   const from = tests.length;
@@ -47,7 +57,7 @@ async function runAva(phase: string, files: readonly string[], ...flags: string[
   const child = spawn('ava', [...flags, ...files], {
     cwd: repository,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: {...process.env, FORCE_COLOR: '0', NO_COLOR: '1', TMPDIR: temporary},
+    env: {...process.env, FORCE_COLOR: '0', NO_COLOR: '1', TMPDIR: temporary, ...env},
   });
   const ended = new Promise<number | null>((resolve, reject) => {
     child.once('error', reject);
@@ -99,6 +109,36 @@ ava --serial --timeout=300s ${files.join(' ')}
   say(`=== ${phase}: ${(boot.durationMs / 1000).toFixed(1)} s`);
 }
 
+/** Tests of plugins that run a second time, with native clients in place of links and an agent on each host. */
+const withAgent = [
+  'bandwidth',
+  'bridge-check',
+  'bridge-gc',
+  'bridge-layer3',
+  'bridge-odd',
+  'bridge-status',
+  'containerd',
+  'firewall',
+  'kubernetes-chain',
+  'loopback',
+  'macspoof',
+  'masquerade',
+  'podman-chain',
+  'portmap',
+  'static',
+] as const;
+
+async function runWithAgent(): Promise<void> {
+  const phase = 'integration, with clients and an agent';
+  try {
+    const env = {WEFT_TEST_PLUGINS: await installMode('clients'), WEFT_TEST_WARM: '1'};
+    const files = withAgent.map((name) => `integration/${name}.test.ts`);
+    await runAva(phase, files, {flags: ['--concurrency', '3'], env});
+  } catch (error) {
+    problems.push(`${phase}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
 const find = (pattern: string) => globSync(pattern, {cwd: repository}).toSorted();
 
 await runAva('unit', find('test/**/*.test.ts'));
@@ -110,9 +150,9 @@ const fetched = debian && (await fetchPackages());
 await runAva(
   'integration',
   find('integration/**/*.test.ts').filter((file) => !file.includes('second-kernel/')),
-  '--concurrency',
-  '3',
+  {flags: ['--concurrency', '3']},
 );
+if (fetched && root) await runWithAgent();
 if (fetched) await runSecondKernel(find('integration/second-kernel/*.test.ts'));
 
 const count = (outcome: ReportedTest['outcome']) => tests.filter((test) => test.outcome === outcome).length;
