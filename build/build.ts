@@ -17,7 +17,7 @@ import {fillRooms, makeRoom} from './code-cache.ts';
 import {makeImage, prepareNode} from './image.ts';
 import {libraryNames, putLibraries} from './libraries.ts';
 import {getPinnedNode} from './node.ts';
-import {binDir, root, workDir} from './paths.ts';
+import {binDir, mapFile, root, workDir} from './paths.ts';
 import {listPlugins} from './plugins.ts';
 
 /** Leaves dist/bin as docs/install.md describes it and prints what it made. */
@@ -66,6 +66,7 @@ async function buildAll(): Promise<void> {
   await putLibraries(binDir);
   // In one step: a plugin that runs at this moment goes on with the old file.
   renameSync(executable, `${binDir}/weft`);
+  writeFileSync(mapFile, bundles.map);
   putLinks(['cnitool', ...listPlugins().flatMap(({names}) => names)]);
 
   const size = (statSync(`${binDir}/weft`).size / 1e6).toFixed(1);

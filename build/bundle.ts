@@ -13,6 +13,8 @@ const idPlaceholder = '@bundle-hash@@@@';
 export interface Bundles {
   /** cli/main.ts with lib/ and plugins/: evaluated once, into the start-up snapshot. */
   readonly main: string;
+  /** Source map of `main`, whose names are short: build/where.ts reads it. */
+  readonly map: string;
   /** What is evaluated in the process that asks for it, by name: see cli/load-tools.ts. */
   readonly loaded: Readonly<Record<string, string>>;
   /** SHA-256 of all, and of the native client: the same sources give the same hash. */
@@ -26,7 +28,7 @@ const seldom: Readonly<Record<string, readonly string[]>> = {pino: ['pino'], 'db
 
 /** Bundles the program; `version` is what `weft version` says. */
 export async function bundle(version: string): Promise<Bundles> {
-  const [main, ...texts] = await Promise.all([
+  const [{text: main, map}, ...texts] = await Promise.all([
     bundleMain(version),
     ...Object.values(entries).map((entry) => bundleEntry({entry, version})),
     ...Object.keys(seldom).map((name) => bundlePackage(name)),
@@ -37,7 +39,7 @@ export async function bundle(version: string): Promise<Bundles> {
   const finish = (text: string) => text.replaceAll(idPlaceholder, hash.slice(0, idPlaceholder.length));
   const names = [...Object.keys(entries), ...Object.keys(seldom)];
   const loaded = Object.fromEntries(names.map((name, i) => [name, finish(texts[i]!)]));
-  return {main: finish(main), loaded, hash};
+  return {main: finish(main), map, loaded, hash};
 }
 
 const common = {
@@ -56,22 +58,29 @@ const common = {
   logLevel: 'warning',
 } as const satisfies esbuild.BuildOptions;
 
-/** Bundles what is in the start-up snapshot. */
-async function bundleMain(version: string): Promise<string> {
-  const more = [precompile(readPrecompiledNames())];
-  return withPrecompiling(await bundleEntry({entry: 'cli/main.ts', version, more}));
+/** Bundles what is in the start-up snapshot. Its names are short there: with the long ones a call needs 1 MB more. */
+async function bundleMain(version: string): Promise<{readonly text: string; readonly map: string}> {
+  const {outputFiles} = await esbuild.build({
+    ...common,
+    entryPoints: ['cli/main.ts'],
+    outfile: 'main.cjs',
+    minifyIdentifiers: true,
+    sourcemap: 'external',
+    sourcesContent: false,
+    plugins: [precompile(readPrecompiledNames()), ...pluginsFor(version)],
+  });
+  const find = (end: string) => outputFiles.find(({path}) => path.endsWith(end))!.text;
+  return {text: withPrecompiling(find('.cjs')), map: find('.map')};
 }
 
 /** Bundles one entry file as the executable wants it. */
 export async function bundleEntry({
   entry,
   version,
-  more = [],
   keepsLines = false,
 }: {
   readonly entry: string;
   readonly version: string;
-  readonly more?: readonly esbuild.Plugin[];
   /** Lines and comments stay as they are, so that one can tell which file a line is from. */
   readonly keepsLines?: boolean;
 }): Promise<string> {
@@ -80,7 +89,7 @@ export async function bundleEntry({
     entryPoints: [entry],
     minifyWhitespace: !keepsLines,
     minifySyntax: !keepsLines,
-    plugins: [...more, virtualModules(version), lazyAddons, lazyPackages, lazyBuiltins],
+    plugins: pluginsFor(version),
   });
   return outputFiles[0]!.text;
 }
@@ -91,6 +100,10 @@ async function bundlePackage(name: string): Promise<string> {
     stdin: {contents: `module.exports = require(${JSON.stringify(name)});`, resolveDir: root},
   });
   return outputFiles[0]!.text;
+}
+
+function pluginsFor(version: string): esbuild.Plugin[] {
+  return [virtualModules(version), lazyAddons, lazyPackages, lazyBuiltins];
 }
 
 /** `weft:plugins` is the table of plugins by name, `weft:release` what this build is. */

@@ -9,5 +9,8 @@ export const workDir = `${root}/dist/build-${process.pid}`;
 /** What the build leaves: the executable, the libraries beside it, and a link for each name. */
 export const binDir = `${root}/dist/bin`;
 
+/** Where the lines of the script in the start-up snapshot come from. */
+export const mapFile = `${root}/dist/weft.cjs.map`;
+
 /** Downloads, kept between builds. */
 export const cacheDir = `${root}/.cache/build`;

@@ -57,8 +57,8 @@ function formatHandover(listed: readonly string[]): string {
 
 /** The script with what compiles the functions handed over, once all of it is evaluated. */
 export function withPrecompiling(script: string): string {
-  return `{const found = []; globalThis.${collector} = (...each) => found.push(each); globalThis.${collector}.found = found;}
-${script}
+  // In one line with the script's first: its lines keep their numbers.
+  return `{const found = []; globalThis.${collector} = (...each) => found.push(each); globalThis.${collector}.found = found;}${script}
 (${compileFound.toString()})(${JSON.stringify(collector)}, require('node:v8').setFlagsFromString);`;
 }
 

@@ -7,6 +7,7 @@ import type {Plugin} from '../lib/cni/plugin.ts';
 import {runPlugin, type PluginIo} from '../lib/cni/skel.ts';
 import {processIo, writeAll} from '../lib/cni/stdio.ts';
 import {createHost, type Host} from '../lib/host.ts';
+import {exitNow} from '../lib/netns/native.ts';
 import {basename} from 'node:path';
 import {isOwnFile} from './builtin.ts';
 import type {AgentProgram, Assets} from './command.ts';
@@ -25,7 +26,7 @@ startupSnapshot.setDeserializeMainFunction(main);
 
 function main(): void {
   const invocation = parseInvocation(process.argv, plugins);
-  run(invocation).then(exit, (error: unknown) => fail(invocation, error));
+  run(invocation).then(invocation.kind === 'plugin' ? exitNow : exit, (error: unknown) => fail(invocation, error));
   // Nothing left to wait for, and no answer: without this the process would end with success and no result.
   process.once('beforeExit', () => fail(invocation, new Error('weft stopped in the middle of its work')));
   process.once('uncaughtException', (error) => fail(invocation, error));

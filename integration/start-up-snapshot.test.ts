@@ -7,6 +7,7 @@ import {makeImage, prepareNode} from '../build/image.ts';
 import {getPinnedNode} from '../build/node.ts';
 import {root, workDir} from '../build/paths.ts';
 import {runCommand} from './harness/command.ts';
+import {repository} from './harness/paths.ts';
 
 // All of lib/ and plugins/ is evaluated once, when the executable is built, and every process begins with a copy of that. What
 // was random then would be the same in each of them. This executable has them in its snapshot as the real one has, and
@@ -49,7 +50,13 @@ test('two processes have no random value in common', async (t) => {
   await makeImage({
     name: 'random',
     main: await bundleEntry({entry: path.join(folder, 'entry.ts'), version: '0'}),
-    assets: {},
+    // Random bytes come from the C library.
+    assets: {
+      'koffi.node': path.join(
+        repository,
+        `node_modules/@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`,
+      ),
+    },
     node: prepareNode(getPinnedNode()),
     output,
   });

@@ -15,7 +15,7 @@ test('the pinned Node has the check, once, and one byte turns it off', (t) => {
       Buffer,
       Buffer,
     ];
-    if (!own.equals(original)) changed.push(...own.keys().filter((i) => own[i] !== original[i]));
+    if (!own.equals(original)) changed.push(...[...own.keys()].filter((i) => own[i] !== original[i]));
   }
   t.is(changed.length, 1);
 });
