@@ -36,11 +36,16 @@ test('functions that are listed are compiled without being called, others are no
   execFileSync(process.execPath, [...flags, join(folder, 'script.cjs')], {env: {}});
   const log = readFileSync(join(folder, 'v8.log'), 'utf8');
   const id = /^script-details,(\d+),[^,\n]*script\.cjs,/m.exec(log)?.[1];
-  const compiled = [...log.matchAll(new RegExp(`^function,interpreter[^,]*,${id},.*,(?:get )?(\\w*)$`, 'gm'))];
+  const compiled = [
+    ...log.matchAll(new RegExp(`^function,interpreter[^,]*,${id},.*,(?:get )?(\\w*)$`, 'gm')),
+  ];
   const found = compiled.map(([, name]) => name);
   for (const name of ['listed', 'make', 'method', 'value', 'u8']) t.true(found.includes(name), name);
   for (const name of ['unlisted', 'other']) t.false(found.includes(name), name);
-  t.notRegex(log, new RegExp(`^function,first-execution[^,]*,${id},.*,(?:get )?(listed|make|method|value|u8)$`, 'm'));
+  t.notRegex(
+    log,
+    new RegExp(`^function,first-execution[^,]*,${id},.*,(?:get )?(listed|make|method|value|u8)$`, 'm'),
+  );
 });
 
 test('the list names what is there: otherwise write it anew with `node bench/precompiled.ts`', (t) => {
