@@ -8,7 +8,7 @@
  *   client                              agent
  *   request ------------------------->            who, where, what: see struct request and `send_request`
  *           <------------------------- ready      or refuse, with a reason
- *   go      ------------------------->            until here the client may go away (it does after 250 ms)
+ *   go      ------------------------->            until here the client may go away (it does after 250 ms, unless the agent is at work)
  *           <------------------------- answer     i32 exit code, u32 length, stdout, u32 length, stderr
  *
  * The agent begins when it has `go`. From then on the client never executes weft: the work might be done twice. If the
@@ -43,6 +43,8 @@ enum { REQUEST = 1, READY = 2, GO = 3, ANSWER = 4 };
 #define ANSWER_LIMIT ((size_t)16 << 20)
 /* How long the agent may take until it is ready, and how long a full queue of connections is waited for. */
 #define PATIENCE_MS 250
+/* How long an agent that is at work may take. To run plugins beside it would only take the processors from both. */
+#define LONG_PATIENCE_MS 10000
 #define FOREVER (-1)
 
 /* `weft install` finds this in the file by its first field and fills in the others: see cli/installation/client.ts. */
@@ -371,15 +373,66 @@ static bool fill_request(const struct process *process, struct request *request)
 
 /* ------------------------------------------------------------------ the conversation */
 
-/* Sends all parts before the deadline. False if the agent has something to say before it could have read them. */
-static bool send_parts(int fd, struct iovec *parts, size_t count, int64_t deadline_ms)
+/* The process that listens where the connection leads to. */
+static struct ucred get_peer(int fd)
+{
+  struct ucred peer = {0, (uid_t)-1, (gid_t)-1};
+  socklen_t size = sizeof peer;
+  if (CALL6(getsockopt, fd, SOL_SOCKET, SO_PEERCRED, &peer, &size, 0) != 0) peer.uid = (uid_t)-1;
+  return peer;
+}
+
+/* The letter of a process's state in /proc; that of its first thread, which is the one that answers. */
+static char read_state(pid_t pid)
+{
+  char path[32] = "/proc/", text[512];
+  char digits[12];
+  size_t count = 0, at = 6;
+  for (pid_t rest = pid; rest > 0; rest /= 10) digits[count++] = (char)('0' + rest % 10);
+  while (count > 0) path[at++] = digits[--count];
+  memcpy(path + at, "/stat", 6);
+  const long fd = CALL3(open, path, O_RDONLY | O_CLOEXEC, 0);
+  if (fd < 0) return 0;
+  const long length = CALL3(read, fd, text, sizeof text);
+  CALL1(close, fd);
+  /* Behind the name, which may hold anything. */
+  for (long end = length - 3; end > 0; end--)
+    if (text[end] == ')' && text[end + 1] == ' ') return text[end + 2];
+  return 0;
+}
+
+/* Runs, waits for a processor, or for the kernel: an agent that has nothing to do sleeps, and one that is stopped is stopped. */
+static bool is_at_work(pid_t pid)
+{
+  const struct timespec pause = {0, 10000000};
+  for (int i = 0; i < 3; i++) {
+    const char state = pid > 0 ? read_state(pid) : 0;
+    if (state == 'R' || state == 'D') return true;
+    if (state != 'S') return false;
+    CALL2(nanosleep, &pause, NULL);
+  }
+  return false;
+}
+
+/* Waits for the agent. False when one has to go on without it. */
+static bool wait_for_agent(int fd, short events, short *ready)
+{
+  const int64_t started_ms = now_ms();
+  do {
+    if (wait_for(fd, events, now_ms() + PATIENCE_MS, ready)) return true;
+  } while (now_ms() - started_ms < LONG_PATIENCE_MS && is_at_work(get_peer(fd).pid));
+  return false;
+}
+
+/* Sends all parts. False if the agent has something to say before it could have read them. */
+static bool send_parts(int fd, struct iovec *parts, size_t count)
 {
   while (count > 0) {
     const struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
     long sent = CALL3(sendmsg, fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent == -EAGAIN) {
       short ready = 0;
-      if (!wait_for(fd, POLLIN | POLLOUT, deadline_ms, &ready) || (ready & POLLIN) != 0) return false;
+      if (!wait_for_agent(fd, POLLIN | POLLOUT, &ready) || (ready & POLLIN) != 0) return false;
     } else if (sent < 0 && sent != -EINTR) {
       return false;
     }
@@ -394,7 +447,7 @@ static bool send_parts(int fd, struct iovec *parts, size_t count, int64_t deadli
   return true;
 }
 
-static bool send_request(int fd, const struct request *request, int64_t deadline_ms)
+static bool send_request(int fd, const struct request *request)
 {
   const struct bytes *const blobs[] = {
     &request->release, &request->name, &request->folder, &request->environment, &request->input,
@@ -412,7 +465,7 @@ static bool send_request(int fd, const struct request *request, int64_t deadline
   struct frame frame = {(uint32_t)total, REQUEST, {0}};
   parts[0] = (struct iovec){&frame, sizeof frame};
   parts[1] = (struct iovec){(void *)&request->identity, sizeof request->identity};
-  return send_parts(fd, parts, sizeof parts / sizeof *parts, deadline_ms);
+  return send_parts(fd, parts, sizeof parts / sizeof *parts);
 }
 
 /* Receives exactly `size` bytes; false at the end of the connection, an error or the deadline. */
@@ -488,14 +541,14 @@ enum outcome { REFUSED, LOST, ANSWERED };
 
 static enum outcome converse(int fd, const struct request *request, struct answer *answer)
 {
-  const int64_t deadline_ms = now_ms() + PATIENCE_MS;
   struct frame frame;
-  if (!send_request(fd, request, deadline_ms) || !receive_frame(fd, &frame, deadline_ms)) return REFUSED;
+  if (!send_request(fd, request) || !wait_for_agent(fd, POLLIN, NULL)) return REFUSED;
+  if (!receive_frame(fd, &frame, now_ms() + PATIENCE_MS)) return REFUSED;
   if (frame.type != READY || frame.length != 0) return REFUSED;
   frame.type = GO;
   struct iovec go = {&frame, sizeof frame};
   /* Part of it is as good as nothing: the agent begins when it has all. */
-  if (!send_parts(fd, &go, 1, deadline_ms)) return REFUSED;
+  if (!send_parts(fd, &go, 1)) return REFUSED;
   return receive_answer(fd, answer) ? ANSWERED : LOST;
 }
 
@@ -578,9 +631,7 @@ static bool get_input(const struct process *process)
 /* The agent is root, or it is not the agent. */
 static bool is_root(int fd)
 {
-  struct ucred peer = {0, (uid_t)-1, (gid_t)-1};
-  socklen_t size = sizeof peer;
-  return CALL6(getsockopt, fd, SOL_SOCKET, SO_PEERCRED, &peer, &size, 0) == 0 && peer.uid == 0;
+  return get_peer(fd).uid == 0;
 }
 
 static int connect_to_agent(void)
