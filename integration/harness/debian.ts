@@ -28,6 +28,8 @@ export const packageSets = {
   etcd: ['etcd-server', 'etcd-client', 'openssl'],
   names: ['dnsperf', 'dnsmasq-base', 'aardvark-dns', 'golang-github-containernetworking-plugin-dnsname'],
   ufw: ['ufw', 'iptables', 'python3'],
+  wireguard: ['wireguard-tools'],
+  arm64: ['gcc-aarch64-linux-gnu', 'libc6-dev-arm64-cross', 'qemu-user-static'],
   kernel: ['qemu-system-x86', 'linux-image-amd64', 'busybox-static', 'kmod'],
 } as const satisfies Record<string, readonly string[]>;
 
