@@ -21,7 +21,7 @@ export function planDesired(membership: Membership, local: LocalSettings): Desir
 
 /**
  * As `planDesired`, for a network that is planned again and again: what follows from a member that is the same object as
- * before, is the same object as well. So a change of one among thousands costs little here and in `planChange`.
+ * before, is the same object as well: a change of one among thousands costs little.
  */
 export class OverlayPlanner {
   #key: readonly unknown[] = [];

@@ -76,16 +76,6 @@ export function planOverlay(desired: Desired, actual: Actual): Plan {
   return {operations, obstacles};
 }
 
-/**
- * What leads from one desired state to the next where the kernel has the first: for a change among many peers, without
- * asking the kernel. The devices have to be the same; what the kernel lost meanwhile is not seen.
- */
-export function planChange(before: Desired, next: Desired, {devices}: Pick<Actual, 'devices'>): Plan {
-  const kept = new Set<PeerState>(before.peers);
-  const changed = next.peers.filter((state) => !kept.delete(state));
-  return planOverlay({...next, peers: changed}, assumeActual({...before, peers: [...kept]}, {devices}));
-}
-
 /** What the kernel has after every operation for `desired` succeeded. */
 export function assumeActual(desired: Desired, {devices}: Pick<Actual, 'devices'>): Actual {
   const actual: Actual = {devices, neighbours: [], ends: [], routes: []};

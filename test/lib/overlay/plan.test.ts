@@ -6,7 +6,7 @@ import type {Route} from '../../../lib/netlink/route/route.ts';
 import {OverlayPlanner, planDesired} from '../../../lib/overlay/desired.ts';
 import type {Member, OverlayNetwork} from '../../../lib/overlay/member.ts';
 import {formatOperation} from '../../../lib/overlay/operation.ts';
-import {assumeActual, planChange, planOverlay} from '../../../lib/overlay/plan.ts';
+import {assumeActual, planOverlay} from '../../../lib/overlay/plan.ts';
 import type {Actual, Desired, LocalSettings} from '../../../lib/overlay/state.ts';
 import {local, member, network} from './members.ts';
 
@@ -242,20 +242,16 @@ test('without its device a peer waits', (t) => {
   t.deepEqual(commands(two, {...nothing, devices: new Map()}), []);
 });
 
-test('a change among many is planned from the members that differ', (t) => {
+test('what follows from a member that is the same object is the same object', (t) => {
   const planner = new OverlayPlanner();
-  const peers = [2, 3, 4, 5].map((n) => member(n));
+  const peers = [2, 3, 4].map((n) => member(n));
   const before = planner.plan({network: network(), self: member(1), peers}, local());
-  const changed = [...peers.slice(0, 3), member(5, {macs: {4: '02:00:00:00:04:99'}}), member(6)];
+  const changed = [...peers.slice(0, 2), member(4, {macs: {4: '02:00:00:00:04:99'}})];
   const next = planner.plan({network: network(), self: member(1), peers: changed}, local());
-  t.is(next.peers[0], before.peers[0]);
-  const quick = planChange(before, next, {devices});
-  const whole = planOverlay(next, assumeActual(before, {devices}));
   t.deepEqual(
-    quick.operations.map((each) => formatOperation(each)),
-    whole.operations.map((each) => formatOperation(each)),
+    next.peers.map((state, i) => state === before.peers[i]),
+    [true, true, false],
   );
-  t.is(quick.operations.length, 6);
 });
 
 test('other settings of this host: nothing of before is kept', (t) => {
