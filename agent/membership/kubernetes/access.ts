@@ -15,8 +15,11 @@ export interface Access {
 export interface AccessConf {
   readonly server?: string | undefined;
   readonly kubeconfig?: string | undefined;
-  readonly serviceAccountDir: string;
+  readonly serviceAccountDir?: string | undefined;
 }
+
+// Where kubelet puts it.
+const serviceAccountDir = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 /**
  * As a pod by its service account, or by a kubeconfig file. Throws an Error that says what is missing and how to give it.
@@ -25,14 +28,16 @@ export function findAccess(conf: AccessConf, env: NodeJS.ProcessEnv = process.en
   return conf.kubeconfig === undefined ? inCluster(conf, env) : byKubeconfig(conf.kubeconfig, conf.server);
 }
 
-function inCluster({server, serviceAccountDir}: AccessConf, env: NodeJS.ProcessEnv): Access {
+function inCluster({server, ...conf}: AccessConf, env: NodeJS.ProcessEnv): Access {
   const {KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port = '443'} = env;
+  // An agent that was moved to the host's file system is told where its pod's is.
+  const directory = conf.serviceAccountDir ?? env['WEFT_SERVICE_ACCOUNT_DIR'] ?? serviceAccountDir;
   if (server === undefined && host === undefined)
     throw new Error(
       'membership: KUBERNETES_SERVICE_HOST is not set, as it is in a pod; give "server", or "kubeconfig" outside of one',
     );
   const url = server ?? `https://${host!.includes(':') ? `[${host}]` : host}:${port}`;
-  const read = (name: string) => readFileSync(path.join(serviceAccountDir, name), 'utf8');
+  const read = (name: string) => readFileSync(path.join(directory, name), 'utf8');
   return {server: new URL(url), tls: () => ({ca: read('ca.crt')}), token: () => read('token').trim()};
 }
 

@@ -23,7 +23,8 @@ export const kubernetesKeys = {
     z.string().check(z.refine((text) => /^https?:$/.test(URL.parse(text)?.protocol ?? ''), 'expected a URL')),
   ),
   kubeconfig: z.optional(absolutePath),
-  serviceAccountDir: z._default(absolutePath, '/var/run/secrets/kubernetes.io/serviceaccount'),
+  /** Else the environment's WEFT_SERVICE_ACCOUNT_DIR, else where kubelet puts it. */
+  serviceAccountDir: z.optional(absolutePath),
   annotationPrefix: z._default(
     z.string().check(z.refine((text) => /^[a-z0-9.-]+\/$/.test(text), 'expected a prefix that ends in "/"')),
     'flannel.alpha.coreos.com/',

@@ -72,6 +72,11 @@ class Reader {
         items.push(this.#readNested(indent, {mayBeAtSameIndent: false}));
         continue;
       }
+      if (literal.test(inner)) {
+        this.#at++;
+        items.push(this.#readLiteral(indent, inner.startsWith('|-')));
+        continue;
+      }
       // "- key: value" begins a mapping that goes on two or more columns further in.
       const column = indent + (line.text.length - inner.length);
       (this.#lines as Line[])[this.#at] = {...line, indent: column, text: inner};
@@ -96,7 +101,7 @@ class Reader {
 
   #readValue(line: Line, rest: string): Yaml {
     if (rest === '' || rest.startsWith('#')) return this.#readNested(line.indent, {mayBeAtSameIndent: true});
-    if (/^\|[-+]?(\s+#.*)?$/.test(rest)) return this.#readLiteral(line.indent, rest.startsWith('|-'));
+    if (literal.test(rest)) return this.#readLiteral(line.indent, rest.startsWith('|-'));
     return readScalar(line, rest);
   }
 
@@ -124,6 +129,8 @@ class Reader {
     return isStripped ? lines.join('\n') : `${lines.join('\n')}\n`;
   }
 }
+
+const literal = /^\|-?(\s+#.*)?$/;
 
 function isItem(text: string): boolean {
   return text === '-' || text.startsWith('- ');

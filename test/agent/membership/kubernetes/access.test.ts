@@ -25,6 +25,8 @@ test('in a pod: the address from the environment, the rest from the service acco
     'https://[fd00::1]/',
   );
   t.is(findAccess({serviceAccountDir, server: 'https://api:6443'}, {}).server.href, 'https://api:6443/');
+  const moved = findAccess({}, {KUBERNETES_SERVICE_HOST: 'x', WEFT_SERVICE_ACCOUNT_DIR: serviceAccountDir});
+  t.is(moved.token(), 'two');
   t.throws(() => findAccess({serviceAccountDir}, {}), {
     message: /KUBERNETES_SERVICE_HOST is not set.*"kubeconfig"/,
   });
