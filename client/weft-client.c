@@ -8,7 +8,7 @@
  *   client                              agent
  *   request ------------------------->            who, where, what: see struct request and `send_request`
  *           <------------------------- ready      or refuse, with a reason
- *   go      ------------------------->            until here the client may go away (it does after 250 ms, unless the agent is at work)
+ *   go      ------------------------->            until here the client may go away (after 250 ms, unless the agent is at work)
  *           <------------------------- answer     i32 exit code, u32 length, stdout, u32 length, stderr
  *
  * The agent begins when it has `go`. From then on the client never executes weft: the work might be done twice. If the
@@ -391,7 +391,7 @@ static char read_state(pid_t pid)
   for (pid_t rest = pid; rest > 0; rest /= 10) digits[count++] = (char)('0' + rest % 10);
   while (count > 0) path[at++] = digits[--count];
   memcpy(path + at, "/stat", 6);
-  const long fd = CALL3(open, path, O_RDONLY | O_CLOEXEC, 0);
+  const long fd = CALL4(openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
   if (fd < 0) return 0;
   const long length = CALL3(read, fd, text, sizeof text);
   CALL1(close, fd);
