@@ -4,6 +4,7 @@ import {compareModes, type ModeHost} from './harness/both-modes.ts';
 import {configurationOf, type Conflist} from './harness/chain.ts';
 import {testWith} from './harness/needs.ts';
 import {bridgeNetwork} from './harness/networks.ts';
+import {overlayNode} from './harness/overlay-node.ts';
 import {repository} from './harness/paths.ts';
 import type {Reply} from './harness/plugin.ts';
 
@@ -105,6 +106,7 @@ for (const [half, index] of [
   test.serial(`the ready configurations, ${half}: two containers from ADD to GC`, async (t) => {
     t.timeout(long);
     const {served, refused} = await compareModes(t, async (mode) => {
+      await mode.host.sh(overlayNode);
       for (const conflist of conflists.filter((_, i) => i % 2 === index)) {
         const pods = [`${conflist.name}-1`, `${conflist.name}-2`] as const;
         const [first, second] = await Promise.all(

@@ -2,36 +2,13 @@ import {readdirSync, readFileSync} from 'node:fs';
 import path from 'node:path';
 import {makeHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
+import {overlayNode, overlayStays} from './harness/overlay-node.ts';
 import {pluginDir, repository} from './harness/paths.ts';
 import type {Reply} from './harness/plugin.ts';
 import {assertNothingLeft, staysByDesign, takeSnapshot} from './harness/snapshot.ts';
 
 const test = testWith('root');
 const directory = path.join(repository, 'conf');
-
-/** What a node of an overlay has: the first of the addresses in conf/, and what an agent wrote. */
-const node = `
-ip link add uplink0 type veth peer name uplink1
-ip address add 192.168.1.11/24 dev uplink0
-for link in uplink0 uplink1; do ip link set $link up; done
-mkdir -p /run/flannel
-cat > /run/flannel/subnet.env <<END
-FLANNEL_NETWORK=10.244.0.0/16
-FLANNEL_SUBNET=10.244.1.1/24
-FLANNEL_MTU=1450
-FLANNEL_IPMASQ=true
-END
-`;
-
-/** The way to other hosts stays, as a bridge does, for the containers to come. */
-const ofTheOverlay = [
-  /^link flannel\.\d vxlan /,
-  /^address flannel\.\d /,
-  /^route \S+ \S* flannel\.\d /,
-  /^link br-vx7 bridge /,
-  /^file \/run\/weft\/overlay\/static\//,
-  /^nft (rule|set) .*weft-overlay-/,
-];
 
 for (const file of readdirSync(directory).filter((name) => name.endsWith('.conflist')))
   test(`conf/${file} makes a network with cnitool`, async (t) => {
@@ -40,7 +17,7 @@ for (const file of readdirSync(directory).filter((name) => name.endsWith('.confl
       readonly plugins: readonly {readonly bridge?: string; readonly delegate?: {readonly bridge?: string}}[];
     };
     const host = await makeHost(t);
-    await host.sh(node);
+    await host.sh(overlayNode);
     await host.addNetns('pod');
     const before = await takeSnapshot(host);
     const cnitool = (verb: string) =>
@@ -56,5 +33,5 @@ for (const file of readdirSync(directory).filter((name) => name.endsWith('.confl
     const [first] = conflist.plugins;
     const bridge = first?.bridge ?? first?.delegate?.bridge ?? '(cni0|br-vx7)';
     const ofTheBridge = new RegExp(`^(address|route \\S+ ) ${bridge} `);
-    await assertNothingLeft(t, host, before, [...staysByDesign, ofTheBridge, ...ofTheOverlay]);
+    await assertNothingLeft(t, host, before, [...staysByDesign, ofTheBridge, ...overlayStays]);
   });
