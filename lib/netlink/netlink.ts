@@ -9,8 +9,6 @@ export interface Outcome {
 
 /** What the functions below route/ and nft/ need of a socket; tests put their own in front of the real one. */
 export interface Netlink {
-  /** What notifications of the changes that it asked for are marked with. */
-  readonly port?: number;
   /** A change: resolves when the kernel acknowledged it. */
   request(request: Request): Promise<void>;
   /** A question with exactly one answer. */

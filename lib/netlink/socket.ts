@@ -57,10 +57,6 @@ export class NetlinkSocket implements Netlink {
     });
   }
 
-  get port(): number {
-    return this.#transport.port;
-  }
-
   get closed(): boolean {
     return this.#closed;
   }

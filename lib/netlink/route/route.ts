@@ -226,8 +226,7 @@ function putRoute(w: Writer, route: RouteSpec, otherwise: Pick<Route, 'scope' | 
   });
 }
 
-/** RTM_NEWROUTE, as an answer or a notification; `undefined` for what is of another family. */
-export function readRoute(b: Buffer, start: number, end: number): Route | undefined {
+function readRoute(b: Buffer, start: number, end: number): Route | undefined {
   const {family} = rtmsg.read(b, start);
   if (family !== afInet && family !== afInet6) return undefined;
   const {header, attributes: a} = routeMessage.get(b, start, end);
