@@ -13,6 +13,8 @@ const metadataTexts = 3;
 /** Modules of Node's that a plugin call may load, and whose compiled code stays therefore. */
 const kept = new Set([
   'sea',
+  // To execute a delegate or iptables-restore, and to ask firewalld.
+  'net',
   'child_process',
   'internal/child_process',
   'internal/socket_list',

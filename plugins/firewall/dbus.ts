@@ -1,3 +1,4 @@
+import {statSync} from 'node:fs';
 import {connect} from 'node:net';
 import type {Socket} from 'node:net';
 import {createClient} from 'dbus-native';
@@ -52,7 +53,9 @@ export class SystemBus {
 
   /** Connects; the bus learns who we are together with the first call. */
   static async open({env, timeoutMs = defaultTimeoutMs}: DbusOptions): Promise<SystemBus> {
-    const connection = new SystemBus(findSocket(env['DBUS_SYSTEM_BUS_ADDRESS'] || defaultAddress), timeoutMs);
+    const path = findSocket(env['DBUS_SYSTEM_BUS_ADDRESS'] || defaultAddress);
+    checkThere(path);
+    const connection = new SystemBus(path, timeoutMs);
     const {promise, resolve} = Promise.withResolvers<void>();
     connection.#socket.once('connect', resolve);
     await Promise.race([promise, connection.#failed.promise]);
@@ -84,6 +87,16 @@ export class SystemBus {
     clearTimeout(this.#timer);
     this.#failed.reject(error);
     this.#socket.destroy();
+  }
+}
+
+/** To load node:net takes longer than most calls do: not for a bus that is not there. */
+function checkThere(path: string): void {
+  if (path.startsWith('\0')) return;
+  try {
+    statSync(path);
+  } catch (cause) {
+    throw new Error(`system bus at ${path}`, {cause});
   }
 }
 
