@@ -6,6 +6,7 @@ import {findKey} from '../lib/cni/shape.ts';
 import type {Json, JsonObject} from '../lib/cni/types.ts';
 import {defaultDataDir} from '../lib/store/tree.ts';
 import {parseHostLocalConf, parseStoreConf} from '../plugins/host-local/conf.ts';
+import {findDelegateConf} from '../plugins/vxlan/known.ts';
 import type {RangeSet} from '../plugins/host-local/range.ts';
 
 /** A network whose addresses host-local gives. */
@@ -33,7 +34,8 @@ export function listHostLocalNetworks(places: Places): readonly HostLocalNetwork
   const found = new Map<string, HostLocalNetwork>();
   const onError = (error: unknown) => warn(describeFailure(error));
   for (const network of existsSync(confDir) ? listNetworks(confDir, onError) : []) {
-    for (const plugin of network.plugins) {
+    for (const each of network.plugins) {
+      const plugin = delegateOf(each, network.name);
       const ipam = findKey(plugin, 'ipam');
       if (found.has(network.name) || !isObject(ipam) || findKey(ipam, 'type') !== 'host-local') continue;
       const {name, cniVersion} = network;
@@ -50,6 +52,13 @@ export function listHostLocalNetworks(places: Places): readonly HostLocalNetwork
     }
   }
   return [...found.values()].toSorted((a, b) => (a.network < b.network ? -1 : 1));
+}
+
+/** Of a plugin that delegates, the configuration that its delegate gets. */
+function delegateOf(plugin: JsonObject, name: string): JsonObject {
+  const type = findKey(plugin, 'type');
+  const delegates = type === 'vxlan' || type === 'flannel';
+  return (delegates ? findDelegateConf({conf: plugin, name}) : undefined) ?? plugin;
 }
 
 function readConf(call: Parameters<typeof parseHostLocalConf>[0]): HostLocalNetwork | undefined {

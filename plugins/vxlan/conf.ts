@@ -104,6 +104,7 @@ export function parseVxlanConf(call: Call): VxlanConf {
   }
   return {
     ...findPlaces(call),
+    owner: ownerOf(call),
     form: conf.form,
     static: staticOf(call),
     node: conf.node || undefined,
@@ -129,14 +130,18 @@ function staticOf({conf}: Call): JsonObject | string | undefined {
   );
 }
 
+/** The attachment that a call is about. */
+export function ownerOf({name, containerId, ifName}: Call): Owner {
+  return {network: name, containerId, ifName};
+}
+
 /** Read without complaint: a configuration that no ADD would take any longer must not keep anything in place. */
-export function findPlaces(call: Call): VxlanPlaces {
+export function findPlaces(call: Pick<Call, 'conf' | 'name'>): Omit<VxlanPlaces, 'owner'> {
   const read = (key: string, fallback: string): string => {
     const value = findKey(call.conf, key);
     return typeof value === 'string' && value !== '' ? value : fallback;
   };
   return {
-    owner: {network: call.name, containerId: call.containerId, ifName: call.ifName},
     subnetFile: read('subnetFile', defaultSubnetFile),
     dataDir: read('dataDir', defaultDataDir),
     runDir: read('runDir', overlayRunDir),
@@ -145,7 +150,7 @@ export function findPlaces(call: Call): VxlanPlaces {
 }
 
 /** Without complaint, too; `undefined` where no delegate is named legibly. */
-export function findTemplate({conf, name}: Call): DelegateTemplate | undefined {
+export function findTemplate({conf, name}: Pick<Call, 'conf' | 'name'>): DelegateTemplate | undefined {
   const delegate = findObject(conf, 'delegate') ?? {};
   const type = findKey(delegate, 'type') ?? 'bridge';
   if (typeof type !== 'string' || type === '') return undefined;

@@ -5,7 +5,7 @@ import {findKey} from '../../lib/cni/shape.ts';
 import type {JsonObject} from '../../lib/cni/types.ts';
 import type {Host} from '../../lib/host.ts';
 import {endpointDirectory, removeEndpoint} from '../../lib/overlay/endpoint-file.ts';
-import {findPlaces, findTemplate} from './conf.ts';
+import {findPlaces, findTemplate, ownerOf} from './conf.ts';
 import {findKnownNetwork} from './known.ts';
 import {renderDelegate} from './render.ts';
 import {findScratch, removeScratch} from './scratch.ts';
@@ -15,8 +15,8 @@ import {findScratch, removeScratch} from './scratch.ts';
  * (any more), with what today's says: the delegate finds what is left by its owner.
  */
 export async function del(call: Call, _host: Host): Promise<void> {
-  const places = findPlaces(call);
-  const {dataDir, runDir, network, owner} = places;
+  const {dataDir, runDir, network} = findPlaces(call);
+  const owner = ownerOf(call);
   await everyStep([
     () => removeEndpoint(endpointDirectory(network, runDir), owner),
     async () => {
