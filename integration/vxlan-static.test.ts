@@ -3,6 +3,7 @@ import {attach, check, detach, pings, showIp, showLink} from './harness/attachme
 import {testWith} from './harness/needs.ts';
 import {makeRig, type OverlayRig, type RigHost} from './harness/overlay-rig.ts';
 import {callPlugin, tryPlugin} from './harness/plugin.ts';
+import {ask, serve} from './harness/ports.ts';
 
 // Hosts that know each other by a list, without agent.
 
@@ -59,7 +60,23 @@ for (const underlay of ['4', '6', '46'] as const)
       const hosts = rig.hosts;
       // All test hosts have one host name: each finds itself by its address.
       const pods = await connectAll(t, hosts, conf);
+      const [one, two] = pods as [(typeof pods)[number], (typeof pods)[number]];
+      await serve(two.host, 'pod', 'web', 80);
+      for (const [i, address] of two.pod.addresses.entries())
+        t.deepEqual(await ask(one.host, 'pod', {address, port: 80}), [`web sees ${one.pod.addresses[i]}`]);
       const mtu = underlay === '4' ? 1450 : 1430;
+      // IP and ICMP have 28 bytes.
+      for (const [size, passes] of [
+        [mtu - 28, true],
+        [mtu - 27, false],
+      ] as const) {
+        const ping = ['ping', '-c', '1', '-W', '2', '-M', 'do', '-s', String(size), two.pod.addresses[0]!];
+        t.is(
+          (await one.host.run(one.host.inNetns('pod', ping), {mayFail: true})).code === 0,
+          passes,
+          `${size}`,
+        );
+      }
       t.like(await showLink(hosts[0]!.host, 'eth0', 'pod'), {mtu});
       for (const {host, pod} of pods) {
         const {code, stdout} = await check(host, pod);
@@ -70,6 +87,29 @@ for (const underlay of ['4', '6', '46'] as const)
       }
     },
   );
+
+for (const [family, range, subnets] of [
+  ['IPv4', '10.244.0.0/16', (i: number) => [`10.244.${i}.0/24`]],
+  ['IPv6', 'fd00:244::/48', (i: number) => [`fd00:244:0:${i}::/64`]],
+] as const)
+  for (const [underlay, form] of [
+    ['4', 'routed'],
+    ['6', 'routed'],
+    ['6', 'l2'],
+  ] as const)
+    test.serial(`${form}, ${family} alone, underlay IPv${underlay}`, async (t) => {
+      const rig = await makeRig(t, {hosts: 2});
+      // In one subnet each host has a part: the same notation.
+      const nodes = listed(rig, underlay, subnets);
+      const conf = {...routed(rig, underlay), static: {form, network: range, nodes}};
+      const [{host, pod}] = (await connectAll(t, rig.hosts, conf)) as [
+        Awaited<ReturnType<typeof connectAll>>[number],
+      ];
+      t.is(pod.addresses.length, 1);
+      const {code, stdout} = await check(host, pod);
+      t.is(code, 0, stdout);
+      await detach(host, pod);
+    });
 
 test.serial('l2: one subnet on two hosts, with the same gateway', async (t) => {
   const rig = await makeRig(t, {hosts: 2});
