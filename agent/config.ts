@@ -9,6 +9,7 @@ import {absolutePath} from './fields.ts';
 import {httpShape} from './http/conf.ts';
 import {overlayShape} from './overlay/conf.ts';
 import {namesShape} from './names/conf.ts';
+import {registryShape} from './registry/conf.ts';
 import {servicesShape} from './services/conf.ts';
 
 export const defaultConfigFile = '/etc/weft/agent.json';
@@ -28,6 +29,7 @@ const agentShape = prepareShape(
     overlay: z.optional(overlayShape),
     names: z.optional(namesShape),
     services: z.optional(servicesShape),
+    registry: z.optional(registryShape),
     repair: z.optional(z.unknown()),
   }),
 );
@@ -40,15 +42,20 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
-/** Reads a configuration file. Keys that mean nothing are an error: a typing mistake must not go unnoticed. */
-export function readConfig(file: string): AgentConfig {
+/**
+ * Reads a configuration file; without a name the usual one, where no file means the defaults. Keys that mean nothing are an
+ * error: a typing mistake must not go unnoticed.
+ */
+export function readConfig(file?: string): AgentConfig {
+  const path = file ?? defaultConfigFile;
   let text: string;
   try {
-    text = readFileSync(file, 'utf8');
+    text = readFileSync(path, 'utf8');
   } catch (cause) {
-    throw new ConfigError(`cannot read ${file}: ${(cause as Error).message}`);
+    if (file === undefined && (cause as NodeJS.ErrnoException).code === 'ENOENT') return parseConfig('{}');
+    throw new ConfigError(`cannot read ${path}: ${(cause as Error).message}`);
   }
-  return parseConfig(text, file);
+  return parseConfig(text, path);
 }
 
 /** Reads the text of a configuration file; `file` is for messages. */

@@ -7,7 +7,7 @@ import {createAgent, type Agent} from './agent.ts';
 import {Catalog} from './catalog/catalog.ts';
 import type {PluginCalls} from './cni/calls.ts';
 import {cniRow} from './cni/module.ts';
-import {readConfig, type AgentConfig} from './config.ts';
+import {defaultConfigFile, readConfig, type AgentConfig} from './config.ts';
 import {createMetrics} from './http/metrics.ts';
 import {startHttp, type HttpServer} from './http/server.ts';
 import {useCompilers} from './lifecycle/compilers.ts';
@@ -20,14 +20,15 @@ import {modules} from './modules.ts';
  */
 
 export interface AgentOptions {
-  readonly configFile: string;
+  /** The usual one if not given, which may be missing. */
+  readonly configFile: string | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly release: {readonly version: string; readonly id: string};
   readonly openCalls: () => PluginCalls;
 }
 
 /** Reads a configuration as the agent would. Throws ConfigError. */
-export function checkConfig(file: string): void {
+export function checkConfig(file: string | undefined): void {
   readConfig(file);
 }
 
@@ -35,7 +36,7 @@ export function checkConfig(file: string): void {
 export async function runAgent({configFile, env, release, openCalls}: AgentOptions): Promise<number> {
   useCompilers();
   const config = readConfig(configFile);
-  const file = resolve(configFile);
+  const file = configFile === undefined ? undefined : resolve(configFile);
   // What a call or a module makes has the modes it asks for, and no path depends on where the agent was started.
   process.umask(0o022);
   process.chdir('/');
@@ -54,7 +55,10 @@ export async function runAgent({configFile, env, release, openCalls}: AgentOptio
   });
   const ended = Promise.withResolvers<string>();
   const service = createService({agent, config, configFile: file, log, onReplaced: ended.resolve});
-  log.info({version: release.version, build: release.id, configFile: file}, 'weft agent');
+  log.info(
+    {version: release.version, build: release.id, configFile: file ?? defaultConfigFile},
+    'weft agent',
+  );
   try {
     return await runService({service, manager: findServiceManager(env), log, ended: ended.promise});
   } finally {
@@ -65,7 +69,7 @@ export async function runAgent({configFile, env, release, openCalls}: AgentOptio
 interface ServiceOptions {
   readonly agent: Agent;
   readonly config: AgentConfig;
-  readonly configFile: string;
+  readonly configFile: string | undefined;
   readonly log: Logger;
   readonly onReplaced: (why: string) => void;
 }
@@ -74,13 +78,17 @@ interface ServiceOptions {
 function createService({agent, config, configFile, log, onReplaced}: ServiceOptions) {
   let current = config;
   let http: HttpServer | undefined;
+  let isReplaced = false;
   const startInterface = async () => {
     http = await startHttp({
       socketPath: join(current.runDir, 'agent.sock'),
       listen: current.http.listen,
       subject: agent,
       log,
-      onReplaced: () => onReplaced('another agent has taken over'),
+      onReplaced() {
+        isReplaced = true;
+        onReplaced('another agent has taken over');
+      },
     });
   };
   return {
@@ -108,8 +116,10 @@ function createService({agent, config, configFile, log, onReplaced}: ServiceOpti
       await startInterface();
     },
     async stop() {
+      // The successor waits for the port; otherwise one may ask why it takes so long.
+      if (isReplaced) await http?.close();
       await agent.stop();
-      await http?.close();
+      if (!isReplaced) await http?.close();
     },
   };
 }

@@ -9,11 +9,11 @@ export interface Assets {
 
 /** The node agent: a bundle of its own, which no other command pays for. */
 export interface AgentProgram {
-  /** Throws for a configuration that cannot be used. */
-  check(configFile: string): void;
+  /** Throws for a configuration that cannot be used; without a name it is the usual file's, if that is there. */
+  check(configFile: string | undefined): void;
   /** Runs until it is told to end; gives the exit code. */
   run(options: {
-    readonly configFile: string;
+    readonly configFile: string | undefined;
     readonly env: Readonly<Record<string, string | undefined>>;
   }): Promise<number>;
 }

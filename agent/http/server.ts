@@ -5,6 +5,7 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http';
+import {setTimeout as sleep} from 'node:timers/promises';
 import type {Registry} from 'prom-client';
 import type {Logger} from '../../lib/log.ts';
 import {listenOnPath} from '../unix-socket.ts';
@@ -140,12 +141,29 @@ function sendText(response: ServerResponse, code: number, text: string): void {
   response.end(text);
 }
 
-function listenOnAddress(server: Server, listen: string): Promise<void> {
+/** How long the agent that was here before may take to give its port up. */
+const portTimeoutMs = 5000;
+
+async function listenOnAddress(server: Server, listen: string): Promise<void> {
+  for (const deadline = Date.now() + portTimeoutMs; ;) {
+    try {
+      return await listenOnce(server, listen);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || Date.now() > deadline) {
+        throw new Error(`"http.listen": cannot listen on ${listen}: ${(error as Error).message}`);
+      }
+      await sleep(50);
+    }
+  }
+}
+
+function listenOnce(server: Server, listen: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', (cause) =>
-      reject(new Error(`"http.listen": cannot listen on ${listen}: ${cause.message}`)),
-    );
-    server.listen(parseListen(listen), resolve);
+    server.once('error', reject);
+    server.listen(parseListen(listen), () => {
+      server.off('error', reject);
+      resolve();
+    });
   });
 }
 
