@@ -1,4 +1,5 @@
 import type {ChildProcess} from 'node:child_process';
+import {statSync} from 'node:fs';
 import {request} from 'node:http';
 import path from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
@@ -13,6 +14,8 @@ export interface TestAgent {
   get(route: string): Promise<{readonly code: number; readonly text: string}>;
   /** How often it served a plugin call, and how often it left one to a process of its own. */
   countCalls(): Promise<{readonly served: number; readonly refused: number}>;
+  /** Its exit code, when it has ended. */
+  readonly ended: Promise<number | null>;
   /** Sends a signal, SIGTERM by default, and gives the exit code. */
   stop(signal?: 'TERM' | 'KILL'): Promise<number | null>;
 }
@@ -37,13 +40,15 @@ export async function startAgentOn(
   } = {},
 ): Promise<TestAgent> {
   await host.write('/etc/weft/agent.json', JSON.stringify(config));
+  // Last of what it opens; one of another agent, dead or alive, it replaces.
+  const socket = host.path('/run/weft/agent.sock');
+  const old = identify(socket);
   const child = host.start([...under, weft, 'agent']);
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
-  // Last of what it opens; an agent that was killed before left one of the same name.
-  const socket = host.path('/run/weft/agent.sock');
-  const pid = await getPid(socket, child);
+  const pid = await getPid(socket, {old, child});
   const agent: TestAgent = {
     pid,
+    ended,
     get: (route) => get(socket, route),
     async countCalls() {
       const {text} = await agent.get('/metrics');
@@ -64,7 +69,8 @@ export async function startAgentOn(
 
 function get(socketPath: string, route: string): Promise<{code: number; text: string}> {
   return new Promise((resolve, reject) => {
-    const call = request({socketPath, path: route, timeout: 30_000}, (response) => {
+    // Connections that are kept would lead to an agent that was replaced.
+    const call = request({socketPath, path: route, timeout: 30_000, agent: false}, (response) => {
       let text = '';
       response.on('data', (chunk: Buffer) => (text += chunk.toString()));
       response.once('end', () => resolve({code: response.statusCode ?? 0, text}));
@@ -76,10 +82,20 @@ function get(socketPath: string, route: string): Promise<{code: number; text: st
   });
 }
 
-async function getPid(socket: string, child: ChildProcess): Promise<number> {
+function identify(socket: string): number | undefined {
+  return statSync(socket, {throwIfNoEntry: false})?.ino;
+}
+
+/** Waits until another socket than `old` answers. */
+async function getPid(
+  socket: string,
+  {old, child}: {readonly old: number | undefined; readonly child: ChildProcess},
+): Promise<number> {
   for (const deadline = Date.now() + 30_000; ; await sleep(10)) {
     if (child.exitCode !== null) throw new Error(`the agent ended with ${child.exitCode}`);
     try {
+      if (old !== undefined && identify(socket) === old)
+        throw new Error(`${socket} is that of another agent`);
       return (JSON.parse((await get(socket, '/status')).text) as {pid: number}).pid;
     } catch (cause) {
       if (Date.now() > deadline) throw new Error('the agent does not answer', {cause});
