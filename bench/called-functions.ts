@@ -25,13 +25,13 @@ export function findCalledFunctions(script: string, logs: readonly string[]): re
   return [...found.values()];
 }
 
-/** Where functions begin that were called: of our own script, whose name ends with `weft.cjs`. */
+/** Where functions begin that were compiled, which is when they are called, or called for the first time: of our own script, whose name ends with `weft.cjs`. */
 function listStarts(log: string): readonly number[] {
   const id = /^script-details,(\d+),[^,\n]*weft\.cjs,/m.exec(log)?.[1];
   if (id === undefined) throw new Error('a log of V8 does not name the script');
-  return [...log.matchAll(new RegExp(`^function,first-execution[^,]*,${id},(\\d+),`, 'gm'))].map(
-    ([, start]) => Number(start),
-  );
+  return [
+    ...log.matchAll(new RegExp(`^function,(?:interpreter|first-execution[^,]*),${id},(\\d+),`, 'gm')),
+  ].map(([, start]) => Number(start));
 }
 
 /** What is declared at the top of each file, and the methods of classes, in the order of the script. */
