@@ -95,6 +95,8 @@ export async function startOverlayAgent(
     ended,
     async kill(signal) {
       await host.run(['kill', `-${signal}`, String(pid)]);
+      // nsenter stops with its child, and nobody else would wake it.
+      if (signal === 'CONT') child.kill('SIGCONT');
       if (signal === 'TERM' || signal === 'KILL') await ended;
     },
     ask,

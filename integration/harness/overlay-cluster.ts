@@ -171,7 +171,11 @@ export function storeMembership(etcd: Etcd, more: Readonly<Record<string, unknow
 }
 
 /** Writes flannel's `config` of the network `pods` into the store. */
-export async function putNetwork(etcd: Etcd, more: Readonly<Record<string, unknown>> = {}): Promise<void> {
+export async function putNetwork(
+  etcd: Etcd,
+  more: Readonly<Record<string, unknown>> = {},
+  prefix: string = storePrefix,
+): Promise<void> {
   const config = {
     Network: '10.244.0.0/16',
     EnableIPv6: true,
@@ -179,7 +183,7 @@ export async function putNetwork(etcd: Etcd, more: Readonly<Record<string, unkno
     Backend: {Type: 'vxlan', VNI: 1, Port: 8472},
     ...more,
   };
-  await etcd.ctl(['put', `${storePrefix}/config`, JSON.stringify(config)]);
+  await etcd.ctl(['put', `${prefix}/config`, JSON.stringify(config)]);
 }
 
 /** Puts the record of a host that does not exist, as flannel writes it. */
