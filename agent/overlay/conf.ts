@@ -1,6 +1,7 @@
 import type {output} from 'zod/v4/core';
 import * as z from 'zod/mini';
 import {cidrField, ipField} from '../../lib/cni/fields.ts';
+import {encryptionPort} from '../../lib/overlay/encryption/plan.ts';
 import {absolutePath} from '../fields.ts';
 import {membershipShape} from '../membership/conf.ts';
 
@@ -27,6 +28,21 @@ const underlayShape = z.object({
   publicAddresses: z._default(z.array(ipField), []),
 });
 
+const encryptionShape = z.object({
+  /** The first is used, the others are understood, so that one can take the place of another. */
+  secrets: z
+    .array(z.object({id: z._default(z.int().check(z.gte(0), z.lte(15)), 0), file: absolutePath}))
+    .check(
+      z.minLength(1),
+      z.refine(
+        (secrets) => new Set(secrets.map(({id}) => id)).size === secrets.length,
+        'two secrets have one id; give each its own',
+      ),
+    ),
+  /** UDP port of the secret with id 0; those of the others follow. */
+  port: z._default(z.int().check(z.gte(1), z.lte(65_520)), encryptionPort),
+});
+
 const networkShape = z.object({
   /** The name that the plugin's configuration knows it by. */
   name: z
@@ -44,6 +60,8 @@ const networkShape = z.object({
   mtu: z.optional(z.int().check(z.minimum(576), z.maximum(65_535))),
   subnetFile: z._default(absolutePath, '/run/flannel/subnet.env'),
   masquerade: z._default(z.boolean(), true),
+  /** WireGuard below the network. */
+  encryption: z.optional(encryptionShape),
   /** The bridge of an `l2` network; `br-vx<VNI>` if not given. */
   bridge: z.optional(z.string().check(z.minLength(1), z.maxLength(15))),
   /** Destinations outside the overlay that containers reach under their own address. */

@@ -44,14 +44,15 @@ export class Firewall {
     return table === foreignTable || table === rulesetTable(this.#conf.name).table;
   }
 
-  /** Makes it what it shall be; an error is kept, not thrown. Tells what it did. */
-  async ensure(desired: Desired): Promise<RulesetState['did']> {
+  /** Makes it what it shall be; an error is kept, not thrown. Tells what it did. `through`: devices that encrypt. */
+  async ensure(desired: Desired, through?: readonly string[]): Promise<RulesetState['did']> {
     const {masquerade, filter, exemptDestinations, forwardMark} = this.#conf;
     const options = {
       filter,
       ...(masquerade && {masquerade: {exempt: exemptDestinations}}),
       ...(forwardMark !== 0 && {forwardMark}),
       apartFrom: this.#neighbours(),
+      through,
     };
     try {
       this.#state = await ensureRuleset(this.#host.nft, desired, options, this.#state);

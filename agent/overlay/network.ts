@@ -3,7 +3,7 @@ import {describeFailure} from '../../lib/cni/failure.ts';
 import {formatIp} from '../../lib/ip/address.ts';
 import type {Logger} from '../../lib/log.ts';
 import {findDirect} from '../../lib/overlay/direct.ts';
-import {planDesired} from '../../lib/overlay/desired.ts';
+import type {Membership as Members} from '../../lib/overlay/desired.ts';
 import {endpointDirectory} from '../../lib/overlay/endpoint-file.ts';
 import type {Member, OverlayNetwork} from '../../lib/overlay/member.ts';
 import {segmentBridgeName} from '../../lib/overlay/segment-bridge.ts';
@@ -14,6 +14,7 @@ import {Backoff} from './backoff.ts';
 import type {OverlayConf, OverlayNetworkConf} from './conf.ts';
 import {Datapath, type Synced} from './datapath.ts';
 import {findDelta} from './delta.ts';
+import {Encryption} from './encryption.ts';
 import {EndpointWatch} from './endpoint-watch.ts';
 import {Expected} from './expected.ts';
 import {Firewall, type Neighbours} from './firewall.ts';
@@ -60,6 +61,7 @@ export class OverlayNetworkAgent implements KernelListener {
   readonly #peers: PeerKeeper;
   readonly #failures: Backoff;
   readonly #datapath: Datapath;
+  readonly #encryption: Encryption;
   readonly #firewall: Firewall;
   readonly #publication: Publication;
   readonly #reporter: Reporter;
@@ -102,6 +104,7 @@ export class OverlayNetworkAgent implements KernelListener {
     this.#peers = new PeerKeeper({membership: this.#membership, loop: this.#loop, log, guard});
     this.#failures = new Backoff({firstMs: overlay.backoffMs, mostMs: overlay.backoffMaxMs});
     this.#datapath = new Datapath(() => host, this.#failures);
+    this.#encryption = new Encryption(host, conf);
     this.#firewall = new Firewall(host, conf, context.neighbours);
     const places = {name: conf.name, subnetFile: conf.subnetFile, runDir};
     this.#publication = new Publication(places, {log, startGraceMs: overlay.startGraceMs});
@@ -135,6 +138,7 @@ export class OverlayNetworkAgent implements KernelListener {
     this.#peers.close();
     this.#endpoints?.close();
     await this.#loop.stop();
+    this.#encryption.close();
     await this.#membership.close();
   }
 
@@ -144,6 +148,7 @@ export class OverlayNetworkAgent implements KernelListener {
 
   /** Files of the membership may have changed. */
   reload(): void {
+    this.#encryption.reload();
     this.#membership.reload();
     this.#loop.wake('reload');
   }
@@ -162,7 +167,7 @@ export class OverlayNetworkAgent implements KernelListener {
     const isNamed = this.#desired?.devices.some(
       ({name, bridge}) => name === link.name || bridge === link.name,
     );
-    if (isNamed || this.#isOwn(link.ifindex)) this.#loop.wake('kernel');
+    if (isNamed || this.#isOwn(link.ifindex) || this.#encryption.isOwn(link.name)) this.#loop.wake('kernel');
   }
 
   onAddress(ifindex: number): void {
@@ -232,7 +237,10 @@ export class OverlayNetworkAgent implements KernelListener {
     const desired = kind === 'firewall' ? this.#desired : await this.#planDesired(kind);
     if (desired && kind !== 'firewall') await this.#syncKernel(desired, kind);
     if (desired)
-      this.#reporter.firewall(await this.#firewall.ensure(desired), await this.#firewall.countDrops());
+      this.#reporter.firewall(
+        await this.#firewall.ensure(desired, this.#encryption.through),
+        await this.#firewall.countDrops(),
+      );
     this.#failures.succeed('pass');
     this.#passError = undefined;
     this.#publish();
@@ -247,9 +255,11 @@ export class OverlayNetworkAgent implements KernelListener {
     this.#desired = desired;
     this.#expected = undefined;
     this.#ensureSettings();
+    await this.#encryption.ensure();
     const quick = kind === 'delta' ? await this.#datapath.syncDelta(desired) : undefined;
     this.#synced = quick ?? (await this.#datapath.syncAll(desired));
     this.#expected = undefined;
+    if (!quick) await this.#encryption.settle();
     this.#reporter.synced(this.#synced, {isFirst, isSame, desired});
     const retryMs = this.#failures.nextInMs();
     if (retryMs !== undefined) this.#loop.retryIn(retryMs);
@@ -276,7 +286,7 @@ export class OverlayNetworkAgent implements KernelListener {
       underlay,
       publicAddresses: conf.underlay.publicAddresses,
       endpoints: this.#endpoints?.read(),
-      settings: this.#settings(),
+      plan: (members) => this.#plan(members),
     });
     const advertisement = advertisementOf(self);
     const said = formatAdvertisement(advertisement);
@@ -286,7 +296,11 @@ export class OverlayNetworkAgent implements KernelListener {
     const peers = this.#peers.judge(snapshot);
     this.#publication.withdrawOther(self.subnets);
     if (snapshot.network.directRouting) await this.#lookForDirect(peers, kind);
-    return planDesired({network: snapshot.network, self, peers}, this.#settings());
+    return this.#plan({network: snapshot.network, self, peers});
+  }
+
+  #plan(members: Members): Desired {
+    return this.#encryption.plan(members, this.#settings());
   }
 
   #settings(): LocalSettings {

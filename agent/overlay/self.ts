@@ -1,7 +1,7 @@
 import {familyOf, formatIp, type Ip} from '../../lib/ip/address.ts';
-import {planDesired} from '../../lib/overlay/desired.ts';
+import type {Membership} from '../../lib/overlay/desired.ts';
 import type {Endpoint, Member} from '../../lib/overlay/member.ts';
-import type {LocalSettings} from '../../lib/overlay/state.ts';
+import type {Desired} from '../../lib/overlay/state.ts';
 import {deriveVtepMac} from '../../lib/overlay/vtep-mac.ts';
 import type {Advertisement, Snapshot} from '../membership/membership.ts';
 import type {Underlay} from './underlay.ts';
@@ -14,18 +14,11 @@ export interface SelfFacts {
   /** Which addresses peers are told; the underlay's own where there are none. */
   readonly publicAddresses: readonly (Ip | undefined)[];
   readonly endpoints: readonly Endpoint[] | undefined;
-  readonly settings: LocalSettings;
+  readonly plan: (membership: Membership) => Desired;
 }
 
 /** This host's own record as it shall be; its subnets are what the membership gave, none before that. */
-export function planSelf({
-  node,
-  snapshot,
-  underlay,
-  publicAddresses,
-  endpoints,
-  settings,
-}: SelfFacts): Member {
+export function planSelf({node, snapshot, underlay, publicAddresses, endpoints, plan}: SelfFacts): Member {
   const {network, self} = snapshot;
   const named = publicAddresses.filter((ip) => ip !== undefined);
   const addresses = named.length > 0 ? named : underlay.addresses;
@@ -42,7 +35,7 @@ export function planSelf({
     ...(endpoints && {endpoints}),
   };
   // The MTU follows from the devices, and those from the rest.
-  const {devices} = planDesired({network, self: member, peers: []}, settings);
+  const {devices} = plan({network, self: member, peers: []});
   return {...member, mtu: Math.min(...devices.map(({mtu}) => mtu))};
 }
 

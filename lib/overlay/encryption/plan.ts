@@ -9,6 +9,7 @@ import type {
 import type {Membership} from '../desired.ts';
 import type {Member} from '../member.ts';
 import type {LocalSettings} from '../state.ts';
+import {deriveVtepMac} from '../vtep-mac.ts';
 import {
   deriveHostKeys,
   derivePresharedKey,
@@ -97,7 +98,7 @@ export class EncryptionPlanner {
     });
     const [primary] = tunnels as [SecureTunnel];
     const prefix = tunnelPrefix(network, secrets[0]!.id);
-    const inside = (member: Member) => this.#inside(member, prefix);
+    const inside = (member: Member) => this.#inside(member, prefix, network.vni);
     return {
       tunnels,
       membership: {
@@ -118,11 +119,13 @@ export class EncryptionPlanner {
   }
 
   /** The member as the overlay sees it: at its address in the tunnel. */
-  #inside(member: Member, prefix: Cidr): Member {
+  #inside(member: Member, prefix: Cidr, vni: number): Member {
     const known = this.#members.get(member);
     const ip = tunnelAddress(prefix, member.id);
     if (known && formatIp(known.underlay[0]!) === formatIp(ip)) return known;
-    const inside = {...member, underlay: [ip], macs: {6: member.macs[6] ?? member.macs[4]}};
+    // Derived as the keys are: not every membership tells the one for IPv6.
+    const macs = {6: deriveVtepMac({vni, node: member.id, family: 6})};
+    const inside = {...member, underlay: [ip], macs};
     this.#members.set(member, inside);
     return inside;
   }

@@ -18,6 +18,7 @@ import {
   tunnelName,
   type SecureTunnel,
 } from '../../../../lib/overlay/encryption/plan.ts';
+import {deriveVtepMac} from '../../../../lib/overlay/vtep-mac.ts';
 import {local, member, network} from '../members.ts';
 
 const secret = parseSecret(0, 'a secret that is long enough for this test');
@@ -86,11 +87,12 @@ test('an encrypted overlay is one over another underlay', (t) => {
   );
   const desired = planDesired(overlay.membership, overlay.local);
   const [device] = desired.devices;
-  t.like(device, {mtu: 1370, link: undefined, mac: '02:00:00:00:04:01'});
+  const macOf = (node: string) => deriveVtepMac({vni: 1, node, family: 6});
+  t.like(device, {mtu: 1370, link: undefined, mac: macOf('host-1')});
   t.is(formatIp(device!.local), formatIp(tunnel!.address.ip));
   const [state] = desired.peers;
   t.is(formatIp(state!.ends[0]!.to), formatIp(tunnel!.peers[0]!.allowedIps[0]!.ip));
-  t.is(state!.ends[0]!.mac, '02:00:00:00:04:02');
+  t.is(state!.ends[0]!.mac, macOf('host-2'));
   // The same segment or not: nothing goes in clear.
   t.deepEqual(state!.routes[0]!.via, {device: device!.name});
   t.deepEqual(desired.conflicts, []);
