@@ -29,6 +29,9 @@ const flags = [
   '-Wl,-z,noexecstack',
 ] as const;
 
+/** The compiler for the machine that builds: of whatever make, but it has to take gcc's options. */
+export const hostCompiler = 'cc';
+
 /** The text of the client's sources: part of what makes one build different from another. */
 export function readClientSources(): string {
   return sources.map((file) => readFileSync(file, 'utf8')).join('\0');
@@ -40,7 +43,7 @@ export function readClientSources(): string {
  */
 export function compileClient({
   output,
-  compiler = 'cc',
+  compiler = hostCompiler,
   options = [],
 }: {
   readonly output: string;

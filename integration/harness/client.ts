@@ -4,7 +4,7 @@ import {createServer, type Server, type Socket} from 'node:net';
 import {tmpdir} from 'node:os';
 import path from 'node:path';
 import type {ExecutionContext} from 'ava';
-import {compileClient} from '../../build/client.ts';
+import {compileClient, hostCompiler} from '../../build/client.ts';
 import {makeClient} from '../../cli/installation/client.ts';
 import {formatTrailer} from '../../cli/release.ts';
 import {repository} from './paths.ts';
@@ -132,8 +132,8 @@ export function compileForTests(
   const common = ['-std=gnu11', '-g', '-O1', ...defines.map((each) => `-D${each}`), file, '-o', output];
   const sanitizers = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
   const works = (options: readonly string[]) =>
-    spawnSync('cc', [...options, ...common], {encoding: 'utf8'}).status === 0;
+    spawnSync(hostCompiler, [...options, ...common], {encoding: 'utf8'}).status === 0;
   if (works(sanitizers)) return {isSanitized: true};
   if (works([])) return {isSanitized: false};
-  throw new Error(`cc cannot compile ${source}`);
+  throw new Error(`${hostCompiler} cannot compile ${source}`);
 }
