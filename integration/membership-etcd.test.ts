@@ -2,8 +2,11 @@ import {writeFile} from 'node:fs/promises';
 import path from 'node:path';
 import {setTimeout} from 'node:timers/promises';
 import type {ExecutionContext} from 'ava';
+import {EtcdClient} from '../agent/membership/etcd/client.ts';
 import type {EtcdConf} from '../agent/membership/etcd/conf.ts';
+import {formatLease} from '../agent/membership/etcd/flannel-lease.ts';
 import {createEtcdMembership} from '../agent/membership/etcd/membership.ts';
+import {HttpAgents} from '../agent/membership/http-agents.ts';
 import type {Advertisement} from '../agent/membership/membership.ts';
 import {formatIp, parseIp} from '../lib/ip/address.ts';
 import {formatCidr} from '../lib/ip/cidr.ts';
@@ -448,4 +451,110 @@ test.serial('containers of an l2 network are told one by one, and leave with the
   await b.until('many', () => seen().length === 250);
   a.membership.advertise({...host(1), endpoints: []});
   await b.until('none', () => seen().length === 0);
+});
+
+test.serial(
+  'a network that gets a second family: what hosts have stays, and one of the other comes to it',
+  async (t) => {
+    const etcd = await makeEtcd(t);
+    await put(etcd, 'config', network);
+    const all = ['a', 'b', 'c'].map((id, i) => join(t, etcd, id, {last: i + 1}));
+    for (const each of all) await each.until('ready', ready);
+    const before = all.map(subnetOf);
+    await put(etcd, 'config', '{"Network":"10.5.0.0/16","EnableIPv6":true,"IPv6Network":"fd00:5::/56"}');
+    for (const each of all) await each.until('both', ({snapshot}) => snapshot.self?.subnets.length === 2);
+    t.deepEqual(
+      all.map((each) => subnetOf(each)?.split(' & ')[0]),
+      before,
+    );
+    t.is(new Set(all.map((each) => subnetOf(each)?.split(' & ')[1])).size, 3);
+    await all[0]!.until('peers too', ({snapshot}) =>
+      snapshot.peers.every(({subnets}) => subnets.length === 2),
+    );
+    t.is((await keys(etcd, 'subnets')).length, 3);
+  },
+);
+
+test.serial('clocks that are set do not matter', async (t) => {
+  const etcd = await makeEtcd(t);
+  await put(etcd, 'config', network);
+  const now = Date.now.bind(Date);
+  t.teardown(() => {
+    Date.now = now;
+  });
+  const a = join(t, etcd, 'a', {last: 1, leaseTtlS: 5, aliveTtlS: 2});
+  await a.until('ready', ready);
+  const states = a.states.length;
+  for (const days of [1, -1]) {
+    Date.now = () => now() + days * 86_400_000;
+    await setTimeout(3500);
+  }
+  t.is(a.states.length, states);
+  t.true((await keys(etcd, 'alive')).length === 1);
+  t.true((a.membership.leaseLeftS ?? 0) > 0);
+});
+
+test.serial(
+  'stopped for a while: peers stand, and nothing is listed again that can be gone on with',
+  async (t) => {
+    const etcd = await makeEtcd(t);
+    await put(etcd, 'config', network);
+    const a = join(t, etcd, 'a', {last: 1});
+    const b = join(t, etcd, 'b', {last: 2});
+    for (const each of [a, b]) await each.until('ready', ready);
+    await a.until('b', () => peersOf(a).length === 1);
+    await etcd.members[0]!.stop();
+    for (const each of [a, b]) await each.until('stale', ({membership}) => membership.state.kind === 'stale');
+    t.is(a.snapshot.peers.length, 1);
+    b.membership.advertise({...host(2), macs: {4: '02:00:00:00:00:bc'}});
+    await etcd.members[0]!.start();
+    for (const each of [a, b]) await each.until('ready', ready);
+    await a.until('b changed', ({snapshot}) => snapshot.peers[0]?.macs[4] === '02:00:00:00:00:bc');
+    t.true(a.snapshots.every(({self}) => self === undefined || formatCidr(self.subnets[0]!) === subnetOf(a)));
+  },
+);
+
+test.serial('five thousand members: a list, one change, half of them replaced', async (t) => {
+  const etcd = await makeEtcd(t);
+  await put(etcd, 'config', '{"Network":"10.0.0.0/8"}');
+  const client = new EtcdClient({
+    endpoints: [...etcd.endpoints],
+    agents: new HttpAgents(() => ({})),
+    requestTimeoutMs: 30_000,
+    log: keepLog(t),
+  });
+  t.teardown(() => client.close());
+  const write = async (from: number, to: number, generation: number) => {
+    for (let at = from; at < to; at += 100) {
+      const puts = Array.from({length: Math.min(100, to - at)}, (_, i) => {
+        const n = at + i;
+        const mac = `02:00:00:0${generation}:${(n >> 8).toString(16).padStart(2, '0')}:${(n & 255).toString(16).padStart(2, '0')}`;
+        const ip = parseIp(`192.${n >> 8}.${n & 255}.1`)!;
+        const value = formatLease({underlay: [ip], macs: {4: mac}}, {vni: 1, id: `n-${n}`});
+        return {put: `${prefix}/subnets/10.${n >> 8}.${n & 255}.0-24`, value, lease: '0'};
+      });
+      await client.txn([], puts);
+    }
+  };
+  await write(256, 5256, 0);
+  const started = performance.now();
+  const a = join(t, etcd, 'a', {last: 1, requestTimeoutMs: 30_000});
+  await a.until('all', ({snapshot}) => snapshot.peers.length === 5000);
+  t.log(`list of 5,000: ${(performance.now() - started).toFixed(0)} ms`);
+  await a.until('ready', ready);
+  let changed = performance.now();
+  await write(300, 301, 1);
+  await a.until('one', ({snapshot}) => snapshot.peers.some(({macs}) => macs[4]?.startsWith('02:00:00:01')));
+  t.log(`one change: ${(performance.now() - changed).toFixed(0)} ms from before the write`);
+  changed = performance.now();
+  await write(256, 2756, 2);
+  const written = performance.now();
+  await a.until(
+    'half',
+    ({snapshot}) => snapshot.peers.filter(({macs}) => macs[4]?.startsWith('02:00:00:02')).length === 2500,
+  );
+  t.log(
+    `2,500 changes: ${(performance.now() - changed).toFixed(0)} ms, ${(performance.now() - written).toFixed(0)} ms after the last write`,
+  );
+  t.is(a.snapshot.peers.length, 5000);
 });

@@ -150,3 +150,14 @@ async function* readLines(
     response.destroy();
   }
 }
+
+/** Parses what must be an object of JSON. Throws an Error that says whose answer it should be, and how it begins. */
+export function parseJsonObject(text: string, source: string): unknown {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null) return value;
+  } catch {
+    // Reported below, with what came.
+  }
+  throw new Error(`not an answer of ${source}: ${JSON.stringify(text.slice(0, 80))}`);
+}

@@ -42,6 +42,8 @@ export interface MembershipEvents {
 export interface Membership {
   readonly kind: string;
   readonly state: MembershipState;
+  /** Seconds until what is ours would be another's, if nothing renewed it; undefined where there is no such end. */
+  readonly leaseLeftS?: number | undefined;
   /** Begins to connect; returns at once. */
   start(events: MembershipEvents): void;
   /** Says what peers shall know of us. Repeated calls with the same content cost nothing. */

@@ -1,7 +1,8 @@
 import type {Logger} from '../../../lib/log.ts';
-import {openStream, sendRequest, type HttpAnswer} from '../http.ts';
+import {openStream, sendRequest} from '../http.ts';
 import type {HttpAgents} from '../http-agents.ts';
 import {Endpoints} from './endpoints.ts';
+import {errorOf, errorOfWire, EtcdError, isFaultOfEndpoint, parseAnswer} from './errors.ts';
 import {
   compareOf,
   encode,
@@ -16,20 +17,7 @@ import {
   type WireTxn,
 } from './wire.ts';
 
-/** What etcd itself answered: `code` is gRPC's. */
-export class EtcdError extends Error {
-  override readonly name = 'EtcdError';
-  readonly code: number;
-
-  constructor(code: number, message: string) {
-    super(message);
-    this.code = code;
-  }
-}
-
 const unauthenticated = 16;
-const unavailable = 14;
-const deadlineExceeded = 4;
 // A token that a restarted member has forgotten, one that ran out, and none where one is needed.
 const needsToken = /invalid auth token|revision of auth store is old|user name is empty/;
 
@@ -262,46 +250,4 @@ export class EtcdClient {
     if (parsed.error !== undefined) throw errorOfWire(parsed.error);
     return parsed;
   }
-}
-
-/** Parses what must be an object of JSON. Throws an Error that shows its beginning. */
-export function parseAnswer(text: string): unknown {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null) return value;
-  } catch {
-    // Reported below, with what came.
-  }
-  throw new Error(`not an answer of etcd: ${JSON.stringify(text.slice(0, 80))}`);
-}
-
-/** The error within an answer of a stream. */
-export function errorOfWire({error, message, code, grpc_code}: WireError): EtcdError {
-  return new EtcdError(code ?? grpc_code ?? 2, message ?? error ?? 'unknown error');
-}
-
-function errorOf({status, body}: HttpAnswer): Error {
-  let parsed: Omit<WireError, 'error'> & {error?: string | WireError | null};
-  try {
-    parsed = parseAnswer(body) as WireError;
-  } catch {
-    return statusError(status, body);
-  }
-  // A stream that fails at its beginning has its error one level down.
-  if (typeof parsed.error === 'object' && parsed.error !== null) return errorOfWire(parsed.error);
-  if (parsed.code === undefined && parsed.message === undefined) return statusError(status, body);
-  return errorOfWire(parsed as WireError);
-}
-
-function statusError(status: number, body: string): Error {
-  // With authentication, etcd takes no certificate through its gateway that names somebody.
-  const remedy = /CommonName of client/.test(body)
-    ? '; give the agent a client certificate whose subject has no CN'
-    : '';
-  return new Error(`HTTP status ${status}: ${JSON.stringify(body.trim().slice(0, 120))}${remedy}`);
-}
-
-function isFaultOfEndpoint(error: unknown): boolean {
-  if (!(error instanceof EtcdError)) return true;
-  return error.code === unavailable || error.code === deadlineExceeded;
 }

@@ -13,11 +13,13 @@ import {Outage} from '../outage.ts';
 import {Publisher} from '../publisher.ts';
 import {EtcdClient} from './client.ts';
 import {checkEtcdConf, type EtcdConf} from './conf.ts';
-import {parseFlannelConfig, type FlannelConfig} from '../flannel-config.ts';
-import {layoutOf} from './layout.ts';
+import {ConflictError} from './conflict.ts';
+import type {FlannelConfig} from '../flannel-config.ts';
+import {NetworkConfig} from './network-config.ts';
+import {layoutOf, type Layout} from './layout.ts';
 import {KeptLease} from './lease.ts';
 import {membersOf} from './members.ts';
-import {ConflictError, Registration} from './registration.ts';
+import {Registration} from './registration.ts';
 import {Store} from './store.ts';
 
 export interface EtcdContext extends MembershipContext {
@@ -55,10 +57,8 @@ class EtcdMembership implements Membership {
   readonly #leases: readonly KeptLease[];
   readonly #registration: Registration;
   readonly #outage: Outage;
-  readonly #layout;
-  #config: {readonly value: string; readonly parsed: FlannelConfig} | undefined;
-  /** What `config` says that cannot be used. */
-  #configFault: string | undefined;
+  readonly #layout: Layout;
+  readonly #config: NetworkConfig;
   #self: Advertisement | undefined;
   #registering: Promise<void> | undefined;
   #again = false;
@@ -77,6 +77,7 @@ class EtcdMembership implements Membership {
     this.#conf = conf;
     this.#context = context;
     this.#layout = layoutOf(conf.prefix);
+    this.#config = new NetworkConfig(this.#layout.config, log);
     this.#agents = new HttpAgents(() => ({
       ca: read(conf.caFile),
       cert: read(conf.certFile),
@@ -151,6 +152,10 @@ class EtcdMembership implements Membership {
     this.#register();
   }
 
+  get leaseLeftS() {
+    return this.#leases[0]?.leftS;
+  }
+
   setReady(): void {}
 
   reload(): void {
@@ -185,39 +190,17 @@ class EtcdMembership implements Membership {
   }
 
   #changed(): void {
-    this.#readConfig();
+    this.#config.read(this.#store.entries.get(this.#layout.config)?.value);
     // One pass for all that came in one go.
     this.#publishing ??= setImmediate(() => this.#publish());
     this.#register();
   }
 
-  #readConfig(): void {
-    const kv = this.#store.entries.get(this.#layout.config);
-    // One that is gone leaves what it said: a store may have lost its data.
-    if (kv === undefined) {
-      this.#configFault =
-        this.#config === undefined
-          ? `${this.#layout.config} is not there; put {"Network": "10.244.0.0/16", "Backend": {"Type": "vxlan"}} or the like`
-          : undefined;
-      return;
-    }
-    if (kv.value === this.#config?.value && this.#configFault === undefined) return;
-    try {
-      const parsed = parseFlannelConfig(kv.value, this.#layout.config);
-      this.#config = {value: kv.value, parsed};
-      this.#configFault = undefined;
-    } catch (error) {
-      const {message} = error as Error;
-      if (message !== this.#configFault)
-        this.#context.log.error({error}, 'network configuration cannot be used');
-      this.#configFault = message;
-    }
-  }
-
   #publish(): void {
     clearImmediate(this.#publishing);
     this.#publishing = undefined;
-    if (this.#isClosed || this.#config === undefined || !this.#store.isListed) return this.#enterState();
+    if (this.#isClosed || this.#config.parsed === undefined || !this.#store.isListed)
+      return this.#enterState();
     const {nodeId, network} = this.#context;
     const {divisions, vni, port, directRouting} = this.#config.parsed;
     const ranges = divisions.map(({range}) => range);
@@ -229,7 +212,7 @@ class EtcdMembership implements Membership {
       exclude: (claim) => this.#registration.isOwn(claim),
     });
     const self = this.#self && own && {...this.#self, id: nodeId, subnets: own, seniority: 0};
-    const published = {name: this.#registration.name, self: this.#self, config: this.#config};
+    const published = {name: this.#registration.name, self: this.#self, config: this.#config.parsed};
     const last = this.#publisher.snapshot;
     const before = this.#published;
     const isSame =
@@ -246,7 +229,12 @@ class EtcdMembership implements Membership {
 
   /** Makes our keys right, one pass at a time; what comes meanwhile leads to another pass. */
   #register(): void {
-    if (this.#isClosed || this.#self === undefined || this.#config === undefined || !this.#store.isListed)
+    if (
+      this.#isClosed ||
+      this.#self === undefined ||
+      this.#config.parsed === undefined ||
+      !this.#store.isListed
+    )
       return;
     if (this.#registering !== undefined) {
       this.#again = true;
@@ -290,14 +278,14 @@ class EtcdMembership implements Membership {
     const fault = this.#selfFault;
     if (fault?.kind === 'conflict') return publisher.enter({kind: 'conflict', reason: fault.reason});
     if (snapshot === undefined || !this.#isRegistered) {
-      const reason = this.#outage.reason ?? this.#configFault ?? fault?.reason ?? 'no subnets yet';
+      const reason = this.#outage.reason ?? this.#config.fault ?? fault?.reason ?? 'no subnets yet';
       return publisher.enter({kind: 'starting', reason: `etcd: ${reason}`});
     }
     const {reason: outage} = this.#outage;
     if (this.#outage.isLong)
       return publisher.enter({kind: 'stale', reason: `etcd: ${outage}; the last known members stand`});
     if (outage !== undefined) return;
-    const own = fault?.reason ?? this.#configFault;
+    const own = fault?.reason ?? this.#config.fault;
     publisher.enter(own === undefined ? {kind: 'ready'} : {kind: 'stale', reason: `etcd: ${own}`});
   }
 }

@@ -1,9 +1,10 @@
-import {formatIp, sameIp} from '../../../lib/ip/address.ts';
+import {familyOf, formatIp, sameIp} from '../../../lib/ip/address.ts';
 import {containsIp, type Cidr} from '../../../lib/ip/cidr.ts';
 import type {Logger} from '../../../lib/log.ts';
 import type {Advertisement} from '../membership.ts';
 import {areFree, chooseSubnets, fits} from './choose.ts';
 import type {EtcdClient} from './client.ts';
+import {ConflictError, conflictOf} from './conflict.ts';
 import {planEndpoints} from './endpoint-keys.ts';
 import type {FlannelConfig} from '../flannel-config.ts';
 import {formatLease, formatLeaseKey, parseLeaseKey} from './flannel-lease.ts';
@@ -19,17 +20,8 @@ import {
   type Claim,
 } from './members.ts';
 import type {Store} from './store.ts';
-import type {Compare, KeyValue, Operation} from './wire.ts';
-
-/** Why this host cannot have what is its own: nothing is given up, people have to decide. */
-export class ConflictError extends Error {
-  override readonly name = 'ConflictError';
-}
-
-/** Somebody was faster: look again. */
-class LostRaceError extends Error {
-  override readonly name = 'LostRaceError';
-}
+import type {Compare, Operation} from './wire.ts';
+import {LostRaceError, Writer} from './writer.ts';
 
 export interface RegistrationOptions {
   readonly client: EtcdClient;
@@ -50,16 +42,17 @@ export interface RegistrationOptions {
 const mostRaces = 100;
 // etcd refuses more than 128 operations in a transaction.
 const mostOperations = 100;
-const catchUpMs = 2000;
 
 /** Our own keys in the store: finds or takes subnets, and makes the keys say what we want to say. Level-triggered. */
 export class Registration {
   readonly #options: RegistrationOptions;
+  readonly #writer: Writer;
   /** The last part of the key of our subnets, once we have them: they are never exchanged for others while we run. */
   #name: string | undefined;
 
   constructor(options: RegistrationOptions) {
     this.#options = options;
+    this.#writer = new Writer(options);
   }
 
   /** Our subnets, whether or not the store knows it at the moment. */
@@ -115,6 +108,8 @@ export class Registration {
         own.name,
         `${formatSubnets(elder.subnets)} belongs to ${ownerOf(elder)}, who was first`,
       );
+    const grown = this.#grow(own, config, claims);
+    if (grown !== undefined) return this.#replace(own, grown, self, config);
     // A reservation stays one: it has no lease, and no end.
     const isReserved = own.kv.lease === '0';
     if (!isReserved && lease.id === undefined) await lease.adopt(own.kv.lease);
@@ -123,11 +118,11 @@ export class Registration {
     const record = this.#recordOf(own.name);
     if (own.kv.value === value && own.kv.lease === wanted && record === undefined) return own;
     const key = layout.subnet(own.name);
-    const kv = await this.#write(
+    const written = await this.#writer.write(
       [{key, modRevision: own.kv.modRevision}, ...(record ? [record.compare] : [])],
       [{put: key, value, lease: wanted}, ...(record ? [record.put] : [])],
     );
-    return {...own, kv: kv(key, own.kv.createRevision)};
+    return {...own, kv: written.get(key)!};
   }
 
   #checkInside(name: string, {divisions}: FlannelConfig): void {
@@ -185,7 +180,7 @@ export class Registration {
   }
 
   async #create(name: string, self: Advertisement, config: FlannelConfig): Promise<Claim> {
-    const {store, layout, nodeId, lease, log} = this.#options;
+    const {layout, nodeId, lease, log} = this.#options;
     const key = layout.subnet(name);
     const subnets = parseLeaseKey(name)!;
     const value = formatLease(self, {vni: config.vni, id: nodeId});
@@ -193,13 +188,11 @@ export class Registration {
     const record = this.#recordOf(name);
     // Who divides the network in another way, or sees another network, must not have come in between.
     const guarded = subnets.length > 1 || !fits(config, subnets);
-    const kv = await this.#write(
+    const written = await this.#writer.write(
       [
         {key, modRevision: 0},
-        {key: layout.config, modRevision: store.entries.get(layout.config)?.modRevision ?? 0},
-        ...(guarded
-          ? [{key: layout.guard, modRevision: store.entries.get(layout.guard)?.modRevision ?? 0}]
-          : []),
+        this.#unchanged(layout.config),
+        ...(guarded ? [this.#unchanged(layout.guard)] : []),
         ...(record ? [record.compare] : []),
       ],
       [
@@ -210,7 +203,53 @@ export class Registration {
     );
     this.#name = name;
     log.info({subnets: name}, 'subnets taken');
-    return {name, subnets, kv: kv(key, 0), lease: undefined};
+    return {name, subnets, kv: written.get(key)!, lease: undefined};
+  }
+
+  /** With a family that the network has got since: what we have stays, and one of the other comes to it. */
+  #grow({subnets}: Claim, {divisions}: FlannelConfig, claims: readonly Claim[]): string | undefined {
+    const missing = divisions.filter(
+      ({range}) => !subnets.some(({ip}) => familyOf(ip) === familyOf(range.ip)),
+    );
+    if (missing.length === 0) return undefined;
+    const {store, layout, nodeId, random} = this.#options;
+    const taken = claims.flatMap((claim) => claim.subnets);
+    const spared = sparedSubnets(store.entries, {layout, own: layout.node(nodeId)});
+    const more = chooseSubnets({divisions: missing}, {taken, spared}, random);
+    return more && formatLeaseKey([...subnets, ...more]);
+  }
+
+  async #replace(own: Claim, name: string, self: Advertisement, config: FlannelConfig): Promise<Claim> {
+    const {layout, nodeId, lease, log} = this.#options;
+    const [before, key] = [layout.subnet(own.name), layout.subnet(name)];
+    const record = this.#recordOf(name);
+    const written = await this.#writer.write(
+      [
+        {key: before, modRevision: own.kv.modRevision},
+        {key, modRevision: 0},
+        this.#unchanged(layout.config),
+        this.#unchanged(layout.guard),
+        ...(record ? [record.compare] : []),
+      ],
+      [
+        {remove: before},
+        {
+          put: key,
+          value: formatLease(self, {vni: config.vni, id: nodeId}),
+          lease: own.kv.lease === '0' ? '0' : await lease.ensure(),
+        },
+        {put: layout.guard, value: nodeId, lease: '0'},
+        ...(record ? [record.put] : []),
+      ],
+    );
+    this.#name = name;
+    log.info({before: own.name, subnets: name}, 'subnets of another family taken');
+    return {name, subnets: parseLeaseKey(name)!, kv: written.get(key)!, lease: undefined};
+  }
+
+  /** That a key is still what we know of it. */
+  #unchanged(key: string): Compare {
+    return {key, modRevision: this.#options.store.entries.get(key)?.modRevision ?? 0};
   }
 
   /** What has to be written so that our record tells of `name`; undefined when it does. */
@@ -233,7 +272,7 @@ export class Registration {
     if (there?.value === value && aliveLease.id === undefined) await aliveLease.adopt(there.lease);
     const lease = await aliveLease.ensure();
     if (there?.value === value && there.lease === lease) return;
-    await this.#write([{key, modRevision: there?.modRevision ?? 0}], [{put: key, value, lease}]);
+    await this.#writer.write([{key, modRevision: there?.modRevision ?? 0}], [{put: key, value, lease}]);
   }
 
   async #ensureEndpoints(self: Advertisement, {kv, name}: Claim): Promise<void> {
@@ -247,58 +286,10 @@ export class Registration {
     // Only who has the subnets speaks for what is in them.
     const compare = {key: layout.subnet(name), createRevision: kv.createRevision};
     for (let at = 0; at < operations.length; at += mostOperations)
-      await this.#write([compare], operations.slice(at, at + mostOperations));
-  }
-
-  /**
-   * One transaction. What it wrote is known at once; what stood in its way is read with it, so that the next attempt sees
-   * it. Gives what a key holds now. Throws LostRaceError.
-   */
-  async #write(
-    compare: readonly Compare[],
-    operations: readonly Operation[],
-  ): Promise<(key: string, createRevision: number) => KeyValue> {
-    const {client, store, layout} = this.#options;
-    const looks = compare.map(({key}): Operation => ({range: key}));
-    const {revision, succeeded, found} = await client
-      .txn(compare, operations, looks)
-      .catch(async (error: unknown) => {
-        if (!/requested lease not found/.test((error as Error).message)) throw error;
-        await Promise.all([this.#options.lease.check(), this.#options.aliveLease?.check()]);
-        throw new LostRaceError('the lease is gone');
-      });
-    if (!succeeded) {
-      for (const [i, {key}] of compare.entries())
-        // Who bumped the guard wrote another key with it, which has to be known too.
-        if (key === layout.guard) await store.catchUp(key, found[i]?.modRevision ?? 0, catchUpMs);
-        else store.learn(key, found[i], revision);
-      throw new LostRaceError(`${compare.map(({key}) => key).join(', ')}: changed by another`);
-    }
-    const written = new Map<string, KeyValue>();
-    for (const operation of operations) {
-      if ('range' in operation) continue;
-      if ('remove' in operation) {
-        store.learn(operation.remove, undefined, revision);
-        continue;
-      }
-      const {put: key, value, lease} = operation;
-      const createRevision = store.entries.get(key)?.createRevision ?? revision;
-      const kv = {key, value, lease, createRevision, modRevision: revision};
-      written.set(key, kv);
-      store.learn(key, kv, revision);
-    }
-    return (key, createRevision) => {
-      const kv = written.get(key)!;
-      return createRevision === 0 ? {...kv, createRevision: revision} : kv;
-    };
+      await this.#writer.write([compare], operations.slice(at, at + mostOperations));
   }
 
   #conflict(name: string, why: string): ConflictError {
-    const {layout, nodeId} = this.#options;
-    const subnets = formatSubnets(parseLeaseKey(name) ?? []);
-    return new ConflictError(
-      `subnet ${subnets} is this host's (${nodeId}), but ${why}; remove ${layout.root}subnets/… of the wrong one, or ` +
-        `stop the containers here, remove ${layout.node(nodeId)} and start the agent again to get another`,
-    );
+    return conflictOf(name, why, this.#options);
   }
 }

@@ -1,4 +1,5 @@
-import {errorOfWire, parseAnswer, type EtcdClient} from './client.ts';
+import type {EtcdClient} from './client.ts';
+import {errorOfWire, parseAnswer} from './errors.ts';
 import {encode, endOfPrefix, keyValueOf, type KeyValue, type WireError, type WireWatch} from './wire.ts';
 
 /** Changes between the revision asked for and now are gone: everything has to be listed again. */

@@ -1,4 +1,4 @@
-import {openStream, sendRequest, type HttpAnswer} from '../http.ts';
+import {openStream, parseJsonObject, sendRequest, type HttpAnswer} from '../http.ts';
 import {HttpAgents} from '../http-agents.ts';
 import type {Access} from './access.ts';
 
@@ -108,15 +108,9 @@ export class KubeApi {
   }
 }
 
-/** Parses an object of JSON. Throws an Error that shows its beginning. */
+/** Parses an object of the API. Throws an Error that shows how it begins. */
 export function parseObject(text: string): unknown {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null) return value;
-  } catch {
-    // Reported below, with what came.
-  }
-  throw new Error(`not an answer of Kubernetes: ${JSON.stringify(text.slice(0, 80))}`);
+  return parseJsonObject(text, 'Kubernetes');
 }
 
 function errorOf({status, headers, body}: HttpAnswer): ApiError {
