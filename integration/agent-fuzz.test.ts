@@ -7,7 +7,7 @@ import {testWith} from './harness/needs.ts';
 import {binDir, installMode} from './harness/both-modes.ts';
 import {assertNothingLeft, takeSnapshot} from './harness/snapshot.ts';
 
-const test = testWith('root', 'apt');
+const test = testWith('root', 'apt', 'cc');
 
 const seed = Number(process.env['WEFT_FUZZ_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 const connections = 3000;

@@ -9,7 +9,7 @@ import {bridgeNetwork} from './harness/networks.ts';
 
 // An agent that is not where its callers are, as in a container, serves none of them; the clients run the plugins.
 
-const test = testWith('root', 'apt');
+const test = testWith('root', 'apt', 'cc');
 const conf = bridgeNetwork({name: 'net', ipMasq: false});
 
 /** Attaches and detaches a container by native clients. Gives how many calls there were. */

@@ -10,7 +10,7 @@ import type {Reply} from './harness/plugin.ts';
 
 // Stubs, and native clients with an agent, through the whole life of containers.
 
-const test = testWith('root', 'apt');
+const test = testWith('root', 'apt', 'cc');
 const long = 300_000;
 
 /** What a runtime passes to plugins that declare the capability. */

@@ -5,7 +5,7 @@ import {bridgeNetwork} from './harness/networks.ts';
 
 // Stubs, and native clients with an agent: the same to the byte, whatever is called.
 
-const test = testWith('root', 'apt');
+const test = testWith('root', 'apt', 'cc');
 const long = 300_000;
 const plugins = listPlugins().flatMap(({names}) => names);
 const verbs = ['ADD', 'CHECK', 'DEL', 'GC', 'STATUS', 'VERSION'];

@@ -3,7 +3,6 @@ import type {Socket} from 'node:net';
 import {tmpdir} from 'node:os';
 import path from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
-import ava from 'ava';
 import {formatAnswer, formatFrame, frameTypes} from '../agent/cni/protocol.ts';
 import {callEnv, compileForTests, makeTestClient, onFrames, startAgent} from './harness/client.ts';
 import {runCommand} from './harness/command.ts';
@@ -12,8 +11,8 @@ import {makeRandom, type Random} from './harness/random.ts';
 
 // The native client, compiled with sanitizers, and agents that say anything.
 
-const test = ava;
-const asRoot = testWith('root');
+const test = testWith('cc');
+const asRoot = testWith('root', 'cc');
 const seed = Number(process.env['WEFT_FUZZ_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 const conversations = 100_000;
 const processes = 300;

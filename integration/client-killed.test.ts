@@ -12,7 +12,7 @@ import {injecting} from './harness/strace.ts';
 
 // Whoever dies in the middle of a call, client or agent: a DEL cleans up, and nothing is left.
 
-const test = testWith('root', 'apt');
+const test = testWith('root', 'apt', 'cc');
 const long = 300_000;
 const weft = `${binDir}/weft`;
 

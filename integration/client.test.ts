@@ -18,7 +18,7 @@ import {testWith} from './harness/needs.ts';
 
 // The native client between callers and agents of any kind. Root, because an agent that is not root is none.
 
-const test = testWith('root');
+const test = testWith('root', 'cc');
 const conf = '{"cniVersion":"1.0.0","name":"n","type":"bridge"}';
 const {ready, go, answer, refuse, request} = frameTypes;
 

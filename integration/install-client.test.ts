@@ -11,13 +11,15 @@ import {
 } from 'node:fs';
 import {tmpdir} from 'node:os';
 import path from 'node:path';
-import test from 'ava';
 import type {Context} from '../cli/command.ts';
 import {install} from '../cli/install.ts';
 import {runCommand} from './harness/command.ts';
 import {answers, makePlace, pluginNames, pretendVersion, weft} from './harness/installation.ts';
+import {testWith} from './harness/needs.ts';
 
 // `weft install --client`, where no agent runs: the clients execute weft.
+
+const test = testWith('cc');
 
 const isElf = (file: string) => readFileSync(file, 'latin1').startsWith('\x7fELF');
 

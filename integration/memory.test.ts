@@ -11,7 +11,7 @@ import {bridgeNetwork} from './harness/networks.ts';
 
 // A node has little memory for plugins: thirty at once live on 512 MB, with what the kernel counts as theirs.
 
-const test = testWith('root', 'apt');
+const test = testWith('root', 'apt', 'cc');
 const limitBytes = 512 * 2 ** 20;
 const crowd = 30;
 

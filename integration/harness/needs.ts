@@ -8,6 +8,10 @@ const needs = {
     met: () => existsSync('/usr/bin/apt-get') && existsSync('/usr/bin/dpkg-deb'),
     reason: 'needs apt-get and dpkg-deb',
   },
+  cc: {
+    met: () => (process.env['PATH'] ?? '').split(':').some((folder) => existsSync(`${folder}/cc`)),
+    reason: 'needs a C compiler',
+  },
 } as const;
 
 export type Need = keyof typeof needs;
