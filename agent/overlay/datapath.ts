@@ -47,11 +47,6 @@ export class Datapath {
     this.#backoff = backoff;
   }
 
-  /** What the kernel was told last and took wholly. */
-  get applied(): Desired | undefined {
-    return this.#applied?.desired;
-  }
-
   /** Does what follows from a change of peers without asking the kernel; `undefined` when it has to be asked. */
   async syncDelta(desired: Desired): Promise<Synced | undefined> {
     if (!this.#applied) return undefined;
@@ -92,11 +87,6 @@ export class Datapath {
         ...result,
       });
     }
-  }
-
-  /** Asks the kernel what a full pass would do now. */
-  async compare(desired: Desired): Promise<readonly Operation[]> {
-    return planOverlay(desired, await observeOverlay(this.#host().rt, desired)).operations;
   }
 
   async #syncDevices({devices, network}: Desired, changes: string[]): Promise<string[]> {

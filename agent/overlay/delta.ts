@@ -19,7 +19,7 @@ export function findDelta(before: Desired, after: Desired): Delta | undefined {
   for (const state of after.peers) {
     const known = old.get(state.peer);
     old.delete(state.peer);
-    if (known && samePeer(known, state)) continue;
+    if (known === state || (known && samePeer(known, state))) continue;
     if (known) was.push(known);
     is.push(state);
   }
@@ -52,6 +52,7 @@ function sameDevice(a: DeviceSpec, b: DeviceSpec): boolean {
   );
 }
 
-function sameList<T>(a: readonly T[], b: readonly T[], same: (a: T, b: T) => boolean): boolean {
+/** Whether both have equal elements in the same order. */
+export function sameList<T>(a: readonly T[], b: readonly T[], same: (a: T, b: T) => boolean): boolean {
   return a.length === b.length && a.every((each, i) => same(each, b[i]!));
 }

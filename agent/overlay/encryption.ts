@@ -1,7 +1,7 @@
 import {readFileSync} from 'node:fs';
 import type {Host} from '../../lib/host.ts';
 import {errnoOf, errnoText} from '../../lib/errno.ts';
-import {planDesired, type Membership} from '../../lib/overlay/desired.ts';
+import {OverlayPlanner, type Membership} from '../../lib/overlay/desired.ts';
 import {
   ensureTunnel,
   openWireguard,
@@ -17,6 +17,7 @@ import type {OverlayNetworkConf} from './conf.ts';
 export class Encryption {
   readonly #host: Pick<Host, 'rt'>;
   readonly #conf: OverlayNetworkConf;
+  readonly #overlay = new OverlayPlanner();
   #planner: EncryptionPlanner | undefined;
   #wireguard: (WireguardSocket & {readonly socket: {readonly closed?: boolean}}) | undefined;
   /** What was planned last, and what of it is in the kernel. */
@@ -50,14 +51,14 @@ export class Encryption {
   /** What the kernel shall have, encrypted or not. Throws where a secret cannot be read. */
   plan(membership: Membership, local: LocalSettings): Desired {
     const {encryption} = this.#conf;
-    if (!encryption) return planDesired(membership, local);
+    if (!encryption) return this.#overlay.plan(membership, local);
     this.#planner ??= new EncryptionPlanner({
       secrets: encryption.secrets.map(({id, file}) => parseSecret(id, readSecret(file))),
       port: encryption.port,
     });
     const encrypted = this.#planner.plan(membership, local);
     this.#tunnels = encrypted.tunnels;
-    return {...planDesired(encrypted.membership, encrypted.local), sources: encrypted.sources};
+    return {...this.#overlay.plan(encrypted.membership, encrypted.local), sources: encrypted.sources};
   }
 
   /** Brings the tunnels of the last plan into the kernel, before the overlay uses them. */

@@ -3,7 +3,8 @@ import {macBytes} from '../../lib/ip/mac.ts';
 import {neighbourState} from '../../lib/netlink/route/neighbour.ts';
 import {afBridge, rtm} from '../../lib/netlink/route/socket.ts';
 import type {Reply} from '../../lib/netlink/message.ts';
-import type {Desired} from '../../lib/overlay/state.ts';
+import type {Desired, PeerState} from '../../lib/overlay/state.ts';
+import type {Delta} from './delta.ts';
 
 /** What a change that the kernel tells of means for a network. */
 export type Meaning = 'nothing' | 'contradiction';
@@ -24,19 +25,39 @@ export class Expected {
   /** Link and address -> hardware address; link and hardware address -> far end; destination -> way. In hexadecimal. */
   readonly #entries = new Map<string, string>();
 
+  readonly #devices: ReadonlyMap<string, number>;
+
   constructor(desired: Desired, devices: ReadonlyMap<string, number>) {
+    this.#devices = devices;
     this.#indexes = new Set(devices.values());
     this.#protocol = desired.protocol;
-    for (const {neighbours, ends, routes} of desired.peers) {
-      for (const {device, ip, mac} of neighbours)
-        this.#entries.set(`n${devices.get(device)} ${hex(ip)}`, macBytes(mac).toString('hex'));
-      for (const {device, mac, to} of ends)
-        this.#entries.set(`e${devices.get(device)} ${macBytes(mac).toString('hex')}`, hex(to));
-      for (const {dst, via, gateway} of routes) {
+    for (const state of desired.peers) this.#put(state);
+  }
+
+  /** Takes in what changes of some peers. */
+  update({before, after}: Delta): void {
+    for (const state of before) for (const [key] of this.#entriesOf(state)) this.#entries.delete(key);
+    for (const state of after) this.#put(state);
+  }
+
+  #put(state: PeerState): void {
+    for (const [key, value] of this.#entriesOf(state)) this.#entries.set(key, value);
+  }
+
+  #entriesOf({neighbours, ends, routes}: PeerState): (readonly [key: string, value: string])[] {
+    const devices = this.#devices;
+    return [
+      ...neighbours.map(
+        ({device, ip, mac}) => [`n${devices.get(device)} ${hex(ip)}`, macBytes(mac).toString('hex')] as const,
+      ),
+      ...ends.map(
+        ({device, mac, to}) => [`e${devices.get(device)} ${macBytes(mac).toString('hex')}`, hex(to)] as const,
+      ),
+      ...routes.map(({dst, via, gateway}) => {
         const ifindex = 'device' in via ? devices.get(via.device) : via.ifindex;
-        this.#entries.set(`r${hex(dst.ip)}/${dst.prefix}`, `${ifindex} ${hex(gateway)} ${desired.protocol}`);
-      }
-    }
+        return [`r${hex(dst.ip)}/${dst.prefix}`, `${ifindex} ${hex(gateway)} ${this.#protocol}`] as const;
+      }),
+    ];
   }
 
   /** Judges RTM_NEWNEIGH, RTM_DELNEIGH, RTM_NEWROUTE and RTM_DELROUTE. */

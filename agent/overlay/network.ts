@@ -19,6 +19,7 @@ import {EndpointWatch} from './endpoint-watch.ts';
 import {Expected} from './expected.ts';
 import {Firewall, type Neighbours} from './firewall.ts';
 import type {KernelListener} from './kernel-watch.ts';
+import {internMembers} from './intern.ts';
 import {ReconcileLoop, type Wake} from './loop.ts';
 import type {OverlayMetrics} from './metrics.ts';
 import {networkLog} from './network-log.ts';
@@ -120,7 +121,7 @@ export class OverlayNetworkAgent implements KernelListener {
     this.#membership.start({
       onSnapshot: (snapshot) => {
         const before = this.#snapshot?.network;
-        this.#snapshot = snapshot;
+        this.#snapshot = internMembers(snapshot, this.#snapshot);
         this.#newsAt ??= performance.now();
         this.#loop.wake('delta');
         if (before !== snapshot.network) this.#context.onNetwork();
@@ -253,12 +254,13 @@ export class OverlayNetworkAgent implements KernelListener {
     const isFirst = this.#synced === undefined;
     // From here on what is heard is compared with this.
     this.#desired = desired;
-    this.#expected = undefined;
+    if (kind === 'delta' && delta) this.#expected?.update(delta);
+    else this.#expected = undefined;
     this.#ensureSettings();
     await this.#encryption.ensure();
     const quick = kind === 'delta' ? await this.#datapath.syncDelta(desired) : undefined;
     this.#synced = quick ?? (await this.#datapath.syncAll(desired));
-    this.#expected = undefined;
+    if (!quick) this.#expected = undefined;
     if (!quick) await this.#encryption.settle();
     this.#reporter.synced(this.#synced, {isFirst, isSame, desired});
     const retryMs = this.#failures.nextInMs();
