@@ -2,6 +2,7 @@ import type {AgentConfig} from './config.ts';
 import type {AgentContext, AgentModule} from './module.ts';
 import {createOverlayModule} from './overlay/module.ts';
 import {namesRow} from './names/module.ts';
+import {registryRow} from './registry/module.ts';
 import {servicesRow} from './services/module.ts';
 
 /** A module of the agent: the section it is made for, and how. */
@@ -18,4 +19,5 @@ export const modules: readonly ModuleRow[] = [
   {name: 'overlay', isWanted: ({overlay}) => overlay !== undefined, create: createOverlayModule},
   namesRow,
   servicesRow,
+  registryRow,
 ];

@@ -6,6 +6,7 @@ import type {Command} from './command.ts';
 import {layoutOf} from './installation/layout.ts';
 import {describeKind, findInstalled, type Installed} from './installation/state.ts';
 import {listHostLocalNetworks} from './host-local-networks.ts';
+import {formatTable} from './table.ts';
 import type {HostLocalNetwork} from './host-local-networks.ts';
 
 /** What `weft status --json` says of a network. */
@@ -60,7 +61,7 @@ weft is installed how.`,
       return 0;
     }
     if (found.length === 0) out('there is no network with addresses from host-local');
-    else for (const line of formatTable(found)) out(line);
+    else for (const line of formatTable(rowsOf(found))) out(line);
     if (installed) out(`weft ${installed.version} in ${values['bin-dir']}: ${describeKind(installed)}`);
     return 0;
   },
@@ -94,18 +95,11 @@ async function statusOf(network: HostLocalNetwork): Promise<NetworkStatus> {
   };
 }
 
-function formatTable(networks: readonly NetworkStatus[]): string[] {
+function rowsOf(networks: readonly NetworkStatus[]): string[][] {
   const rows = networks.flatMap(({name, dataDir, used, sets}) =>
     sets
       ? sets.map((set) => [name, set.ranges.join(','), String(set.used), set.free.toLocaleString('en')])
       : [[name, `no configuration; ${dataDir}`, String(used), '-']],
   );
-  const table = [['NETWORK', 'RANGES', 'USED', 'FREE'], ...rows];
-  const widths = [0, 1, 2, 3].map((column) => Math.max(...table.map((row) => row[column]!.length)));
-  return table.map((row) =>
-    row
-      .map((cell, i) => cell.padEnd(widths[i]!))
-      .join('  ')
-      .trimEnd(),
-  );
+  return [['NETWORK', 'RANGES', 'USED', 'FREE'], ...rows];
 }

@@ -1,8 +1,10 @@
 import {agent} from './agent.ts';
+import {dns} from './dns.ts';
 import {doctor} from './doctor.ts';
 import {UsageError, type Command, type Context} from './command.ts';
 import {gc} from './gc.ts';
 import {install} from './install.ts';
+import {service} from './service.ts';
 import {status} from './status.ts';
 import {uninstall} from './uninstall.ts';
 import {version} from './version.ts';
@@ -15,6 +17,8 @@ const commands: Readonly<Record<string, Command>> = {
   doctor,
   gc,
   agent,
+  service,
+  dns,
   version,
 };
 

@@ -1,5 +1,6 @@
 import * as z from 'zod/mini';
 import {parseCidr} from '../../lib/ip/cidr.ts';
+import {defaultServiceRanges} from '../catalog/ranges.ts';
 
 const milliseconds = z.int().check(z.gte(1), z.lte(3_600_000));
 
@@ -13,7 +14,7 @@ export const servicesShape = z.object({
         .string()
         .check(z.refine((text) => parseCidr(text) !== undefined, 'expected a range such as "10.96.0.0/16"')),
     ),
-    ['10.96.0.0/16', 'fd00:96::/112'],
+    [...defaultServiceRanges],
   ),
   /** How often the kernel's rules are compared with what they should be. */
   resyncMs: z._default(milliseconds, 30_000),

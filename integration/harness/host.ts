@@ -63,7 +63,7 @@ writable() {
 writable /etc etc
 writable /opt opt
 writable /var/lib lib
-rm -rf /etc/cni /opt/cni /var/lib/cni /etc/containers /var/lib/containers
+rm -rf /etc/cni /etc/weft /opt/cni /var/lib/cni /var/lib/weft /etc/containers /var/lib/containers
 mkdir -p /etc/cni/net.d /opt/cni/bin /var/lib/cni
 # What a minimal machine lacks.
 [ -e /etc/hosts ] || echo '127.0.0.1 localhost' > /etc/hosts
