@@ -1,6 +1,9 @@
+import {readFileSync} from 'node:fs';
 import http, {type IncomingMessage, type ServerResponse} from 'node:http';
+import https from 'node:https';
 import type {AddressInfo, Socket} from 'node:net';
 import type {ExecutionContext} from 'ava';
+import type {Certificates} from './certificates.ts';
 
 // As much of Kubernetes' API as an overlay's agent uses, with the rules that matter to it: lists in pages that are of one
 // revision, watches with bookmarks that go on from a revision or say 410, patches of nodes/status alone, tokens.
@@ -57,7 +60,17 @@ const pad = Array.from({length: 40}, (_, i) => ({
 /** An API server on this address of the loopback, closed when the test ends. */
 export async function startKubernetes(
   t: ExecutionContext,
-  {bookmarkMs = 200}: {readonly bookmarkMs?: number} = {},
+  {
+    bookmarkMs = 200,
+    certificates,
+    onList,
+  }: {
+    readonly bookmarkMs?: number;
+    /** Speaks TLS, and wants a certificate of the same authority from clients. */
+    readonly certificates?: Certificates;
+    /** Called before a page is answered, with how many came before it. */
+    readonly onList?: (pages: number) => void;
+  } = {},
 ): Promise<TestKubernetes> {
   const nodes = new Map<string, ApiObject>();
   const tokens = new Set<string>();
@@ -96,6 +109,7 @@ export async function startKubernetes(
   };
 
   const list = (query: URLSearchParams, response: ServerResponse) => {
+    onList?.(counts['list'] ?? 0);
     count('list');
     const limit = Number(query.get('limit') ?? 0) || Infinity;
     const token = query.get('continue');
@@ -179,10 +193,23 @@ export async function startKubernetes(
     status(response, 403, `${request.method} ${pathname} is forbidden`);
   };
 
-  const server = http.createServer((request, response) => {
+  const listener = (request: IncomingMessage, response: ServerResponse) => {
     response.on('error', () => {});
     void handle(request, response);
-  });
+  };
+  const server =
+    certificates === undefined
+      ? http.createServer(listener)
+      : https.createServer(
+          {
+            ca: readFileSync(certificates.ca),
+            cert: readFileSync(certificates.cert),
+            key: readFileSync(certificates.key),
+            requestCert: true,
+            rejectUnauthorized: true,
+          },
+          listener,
+        );
   server.on('connection', (socket) => {
     sockets.add(socket);
     socket.on('error', () => {});
@@ -202,7 +229,7 @@ export async function startKubernetes(
     return node;
   };
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `${certificates === undefined ? 'http' : 'https'}://127.0.0.1:${(server.address() as AddressInfo).port}`,
     tokens,
     counts,
     patches,
