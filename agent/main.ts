@@ -112,8 +112,7 @@ function createService({agent, config, configFile, log, onReplaced}: ServiceOpti
       current = {...next, runDir: current.runDir};
       await agent.reload(current);
       if (next.http.listen === listen) return;
-      await http?.close();
-      await startInterface();
+      await http?.listen(next.http.listen);
     },
     async stop() {
       // The successor waits for the port; otherwise one may ask why it takes so long.

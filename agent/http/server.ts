@@ -35,6 +35,8 @@ export interface HttpOptions {
 
 /** The listeners of an agent. */
 export interface HttpServer {
+  /** Listens for everybody on another address, or on none. Throws when it cannot, and then on none. */
+  listen(address: string | undefined): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -80,29 +82,30 @@ export async function startHttp({
   log,
   onReplaced,
 }: HttpOptions): Promise<HttpServer> {
-  const servers: Server[] = [];
-  const close = async () => {
-    await Promise.all(servers.map(closeServer));
+  const own = createServer(limits, respond(ownRoutes, subject, log));
+  const socket = await listenOnPath(own, {path: socketPath, ...(onReplaced && {onReplaced})});
+  let open: Server | undefined;
+  const server: HttpServer = {
+    async listen(address) {
+      if (open) await closeServer(open);
+      open = undefined;
+      if (address === undefined) return;
+      const next = createServer(limits, respond(openRoutes, subject, log));
+      await listenOnAddress(next, address);
+      open = next;
+    },
+    async close() {
+      socket.remove();
+      await Promise.all([own, ...(open ? [open] : [])].map(closeServer));
+    },
   };
   try {
-    const own = createServer(limits, respond(ownRoutes, subject, log));
-    servers.push(own);
-    const socket = await listenOnPath(own, {path: socketPath, ...(onReplaced && {onReplaced})});
-    if (listen !== undefined) {
-      const open = createServer(limits, respond(openRoutes, subject, log));
-      servers.push(open);
-      await listenOnAddress(open, listen);
-    }
-    return {
-      async close() {
-        socket.remove();
-        await close();
-      },
-    };
+    await server.listen(listen);
   } catch (error) {
-    await close();
+    await server.close();
     throw error;
   }
+  return server;
 }
 
 /** Nobody holds a connection for long. */
