@@ -75,6 +75,29 @@ test.serial(
   },
 );
 
+test.serial('two networks with the same addresses are refused, until one is given up', async (t) => {
+  const rig = await makeRig(t, {hosts: 1});
+  const {host} = rig.host('h1');
+  await attach(host, 'one', networkOf(rig, 5, 'routed'));
+  const same = {...networkOf(rig, 6, 'routed')};
+  const conf = {
+    ...same,
+    static: {
+      ...same.static,
+      network: '10.5.128.0/17',
+      nodes: [{...same.static.nodes[0]!, subnets: ['10.5.129.0/24']}],
+    },
+  };
+  const call = {conf, netns: await host.addNetns('two'), containerId: 'two'};
+  const {reply} = await tryPlugin(host, {...call, command: 'ADD'});
+  t.regex(
+    reply?.msg ?? '',
+    /^network "net6" has 10\.5\.128\.0\/17, and network "net5" of this host 10\.5\.0\.0\/16: /,
+  );
+  await host.sh('nft delete table inet weft-overlay-net5; ip link del flannel.5');
+  t.is((await tryPlugin(host, {...call, command: 'ADD'})).code, 0);
+});
+
 test.serial('what leaves the overlay gets the address of the host, what stays in it does not', async (t) => {
   const rig = await makeRig(t, {hosts: 2});
   const exempt = {exemptDestinations: ['192.168.50.3/32']};

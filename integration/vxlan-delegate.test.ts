@@ -3,6 +3,7 @@ import {ensurePackages} from './harness/debian.ts';
 import {makeHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
 import {makeRig} from './harness/overlay-rig.ts';
+import {pluginDir} from './harness/paths.ts';
 import {callPlugin, referenceDir, tryPlugin} from './harness/plugin.ts';
 import {assertNothingLeft, staysByDesign, takeSnapshot} from './harness/snapshot.ts';
 
@@ -97,6 +98,31 @@ test("a foreign delegate gets the rendered configuration, and its error comes ba
   const {code, stderr} = await tryPlugin(host, {...call, command: 'DEL'});
   t.is(code, 0);
   t.regex(stderr, /DEL by "mine", without what connected the container/);
+});
+
+test('a subnet that changes, or is withdrawn, while a container is connected is noticed', async (t) => {
+  const host = await makeHost(t);
+  for (const [change, msg] of [
+    [
+      's/\\.7\\./.8./',
+      /^this host's subnet changed from 10\.244\.7\.0\/24 and fd00:244:0:7::\/64 to 10\.244\.8\.0\/24 and/,
+    ],
+    ['s/MTU=.*/MTU=/', /subnet\.env is missing FLANNEL_MTU$/],
+  ] as const) {
+    await host.write('/run/flannel/subnet.env', env);
+    await host.sh('rm -rf /run/plugins');
+    const dir = await makePluginDir(host, {
+      bridge: `[ $CNI_COMMAND != ADD ] || sed -i '${change}' /run/flannel/subnet.env
+        exec ${pluginDir}/bridge`,
+    });
+    const netns = await host.addNetns('pod');
+    const before = await takeSnapshot(host);
+    const {reply} = await tryPlugin(host, {conf: network, dir, netns, containerId: 'pod', command: 'ADD'});
+    t.regex(reply?.msg ?? '', msg);
+    await assertNothingLeft(t, host, before);
+    await host.removeNetns('pod');
+    await host.sh('ip link del cni0');
+  }
 });
 
 test('a delegate that is nowhere is said so', async (t) => {

@@ -1,3 +1,4 @@
+import {CniError, errorCodes} from '../../lib/cni/error.ts';
 import type {Call} from '../../lib/cni/plugin.ts';
 import {Undo} from '../../lib/cni/undo.ts';
 import type {JsonObject, Result} from '../../lib/cni/types.ts';
@@ -5,7 +6,7 @@ import type {Host} from '../../lib/host.ts';
 import {parseVxlanConf} from './conf.ts';
 import type {VxlanConf} from './conf.ts';
 import {findSubnetConflict} from './conflict.ts';
-import {readHostNetwork} from './host-network.ts';
+import {listCidrs, readHostNetwork, sameSubnets} from './host-network.ts';
 import {publishEndpoint} from './endpoint.ts';
 import {ensureStaticNetwork, isStatic} from './static/network.ts';
 import {renderDelegate} from './render.ts';
@@ -20,10 +21,9 @@ export async function add(call: Call, host: Host): Promise<Result> {
   await using undo = new Undo(call);
   noteDelegate(conf, delegate, undo);
   const result = await connect({call, host, conf, network, delegate});
-  if (network.form === 'l2') {
-    undo.add('disconnect the container', () => call.delegate(conf.template.type, 'DEL', delegate));
-    publishEndpoint(conf, result);
-  }
+  undo.add('disconnect the container', () => call.delegate(conf.template.type, 'DEL', delegate));
+  if (!isStatic(conf)) confirmSubnet(conf, network);
+  if (network.form === 'l2') publishEndpoint(conf, result);
   undo.commit();
   return result;
 }
@@ -37,6 +37,20 @@ function noteDelegate({dataDir, owner}: VxlanConf, delegate: JsonObject, undo: U
     if (noted) writeScratch(dataDir, owner, noted.text);
     else removeScratch(dataDir, owner);
   });
+}
+
+/**
+ * The agent may have got another subnet since we looked: the container would have an address that leads to another host, for as
+ * long as it lives.
+ */
+function confirmSubnet(conf: VxlanConf, {subnets}: HostNetwork): void {
+  const now = readHostNetwork(conf).subnets;
+  if (sameSubnets(now, subnets)) return;
+  throw new CniError(
+    errorCodes.tryAgainLater,
+    `this host's subnet changed from ${listCidrs(subnets)} to ${listCidrs(now)} while the container was connected`,
+    'the next ADD gets an address of the new one',
+  );
 }
 
 interface Connecting {

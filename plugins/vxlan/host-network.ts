@@ -102,7 +102,8 @@ function checkAgreement({form, subnetFile}: VxlanConf, file: SubnetFile, state: 
   }
 }
 
-function sameSubnets(a: readonly Cidr[], b: readonly Cidr[]): boolean {
+/** Whatever the order, and the addresses of the gateways. */
+export function sameSubnets(a: readonly Cidr[], b: readonly Cidr[]): boolean {
   return (
     a.length === b.length && a.every((cidr) => b.some((other) => sameCidr(subnetOf(cidr), subnetOf(other))))
   );

@@ -16,7 +16,7 @@ import type {Carrier, Desired} from '../../../lib/overlay/state.ts';
 import type {StaticNetwork} from '../../../lib/overlay/static-file.ts';
 import type {VxlanConf} from '../conf.ts';
 import {getCarrier} from './carrier.ts';
-import {ensureStaticRuleset, hasStaticRuleset} from './ruleset.ts';
+import {ensureStaticRuleset, hasStaticRuleset, refuseOverlap} from './ruleset.ts';
 import {findSelf, type Identity} from './self.ts';
 
 /** What the kernel shall have, and who we are. */
@@ -54,6 +54,7 @@ export async function ensureStatic(
   const {devices, network, conflicts} = desired;
   const warn = (message: string) => call.warn(message);
   for (const conflict of conflicts) warn(`overlay network "${network.name}": ${formatConflict(conflict)}`);
+  await refuseOverlap(host, desired, conf);
   heedPathMtu(host, desired);
   await removeOldDevices(host, desired);
   await ensureStaticRuleset(host, desired, conf);

@@ -1,4 +1,5 @@
 import type {Host} from '../../../lib/host.ts';
+import {formatCidr, overlap} from '../../../lib/ip/cidr.ts';
 import {isMissingNftables} from '../../../lib/netlink/nft/socket.ts';
 import {findTable} from '../../../lib/netlink/nft/table.ts';
 import {ensureRuleset} from '../../../lib/overlay/ensure-ruleset.ts';
@@ -11,6 +12,27 @@ import {listRecords} from './record.ts';
 const forwardMark = 0x1000;
 
 type RulesetConf = Pick<VxlanConf, 'masquerade' | 'exemptDestinations' | 'filter' | 'runDir' | 'network'>;
+
+/** Throws where another network of this host has the same addresses: each would take the other's routes for its own leavings. */
+export async function refuseOverlap(
+  host: Host,
+  {network}: Pick<Desired, 'network'>,
+  conf: RulesetConf,
+): Promise<void> {
+  for (const {name, ranges} of listRecords(conf)) {
+    if (name === conf.network) continue;
+    const [own, other] =
+      network.ranges
+        .flatMap((range) => ranges.map((each) => [range, each] as const))
+        .find((pair) => overlap(...pair)) ?? [];
+    // One that was given up since the host was started has no table any more.
+    if (!own || !other || !(await hasStaticRuleset(host, {...conf, network: name}))) continue;
+    throw new Error(
+      `network "${conf.network}" has ${formatCidr(own)}, and network "${name}" of this host ${formatCidr(other)}: give each its own ` +
+        `range; if "${name}" is no longer used, remove its table (nft delete table inet ${rulesetTable(name).table}) and its devices`,
+    );
+  }
+}
 
 /**
  * The network's table of nftables: packets from the hosts of the list alone, masquerading, a way through the host's own firewall,
