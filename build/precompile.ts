@@ -31,7 +31,8 @@ export function precompile(names: PrecompiledNames): Plugin {
         const listed = names[keyOf(path)];
         if (listed === undefined) return undefined;
         const loader: Loader = path.endsWith('ts') ? 'ts' : 'js';
-        return {contents: `${readFileSync(path, 'utf8')}\n${formatHandover(listed)}`, loader};
+        const source = readFileSync(path, 'utf8');
+        return {contents: `${source}\n${formatHandover(listed, source)}`, loader};
       });
     },
   };
@@ -44,14 +45,22 @@ function keyOf(path: string): string {
     : relative(root, path);
 }
 
+/** Whether a file declares at its top what the list says: it may have been renamed since. */
+export function isDeclared(name: string, source: string): boolean {
+  const declaration = '(?:export )?(?:async )?(?:abstract )?(?:function\\*?|class|const|let|var)';
+  return new RegExp(`^ *${declaration} ${name}\\b`, 'm').test(source);
+}
+
 /** `?.`: whoever evaluates the module in a process of its own has no use for it. */
-function formatHandover(listed: readonly string[]): string {
+function formatHandover(listed: readonly string[], source: string): string {
   const members = new Map<string, string[]>();
   for (const name of listed) {
     const [top = '', member] = name.split('.');
     members.set(top, [...(members.get(top) ?? []), ...(member === undefined ? [] : [member])]);
   }
-  const calls = [...members].map(([top, own]) => `${collector}?.(${top}, ${JSON.stringify(own)});`);
+  const calls = [...members]
+    .filter(([top]) => isDeclared(top, source))
+    .map(([top, own]) => `${collector}?.(${top}, ${JSON.stringify(own)});`);
   return calls.map((call) => `globalThis.${call}`).join('\n');
 }
 
