@@ -14,6 +14,7 @@ import {
   type Pod,
 } from './harness/overlay-cluster.ts';
 import {viewKernel, type KernelView} from './harness/overlay-kernel.ts';
+import {pluginDir} from './harness/paths.ts';
 import {startRig, type OverlayRig} from './harness/overlay-rig.ts';
 import {startWitness, type Witness} from './harness/overlay-witness.ts';
 
@@ -307,6 +308,32 @@ serial('a path that is narrower than it looks: the sender learns of it through t
   await setTimeout(200);
   const report = await witness.report();
   t.is(report.tcp.answered, report.tcp.sent);
+});
+
+serial('weft overlay cleanup: the only thing that takes the network down', async (t) => {
+  const {host} = rig.host('h3');
+  const weft = (...args: string[]) =>
+    host.run([`${pluginDir}/weft`, 'overlay', 'cleanup', ...args], {mayFail: true});
+  const there = viewKernel(host);
+  const before = await there.lines();
+  const refused = await weft();
+  t.is(refused.code, 1);
+  t.regex(refused.stderr, /an agent runs here/);
+  await agents.get('h3')!.kill('TERM');
+  t.regex((await weft('--dry-run')).stdout, /would remove device flannel\.1/);
+  t.deepEqual(await there.lines(), before);
+  const done = await weft();
+  t.is(done.code, 0, done.stderr);
+  t.deepEqual(await there.lines(), []);
+  t.notRegex((await host.run(['nft', 'list', 'tables'])).stdout, /weft-overlay/);
+  t.is((await host.sh('ls /run/flannel /run/weft/overlay')).stdout.match(/subnet\.env|\.json/), null);
+  t.regex((await weft()).stdout, /nothing of overlay networks/);
+  // And from nothing to everything again.
+  const agent = await rig.host('h3').startAgent(agentConfig('h3', {type: 'static', file: staticFile}));
+  agents.set('h3', agent);
+  await there.until(before, 10_000);
+  there.close();
+  t.true(await pings(h1(), 'pod', pods.get('h3')!.ipv4));
 });
 
 const h1ns = (argv: readonly string[]) => h1().inNetns('pod', argv);
