@@ -40,7 +40,7 @@ function bridgeOf({template}: VxlanConf, form: HostNetwork['form'], state: Overl
     throw new CniError(
       errorCodes.invalidConfig,
       '"form" is "l2", but no agent says which bridge has the tunnel',
-      'flanneld has no such form; weft agent has (docs/overlay.md), or list the hosts in "static"',
+      'flanneld has no such form; weft agent has (docs/membership.md), or list the hosts in "static"',
     );
   }
   const named = findKey(template.delegate, 'bridge');
