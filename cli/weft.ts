@@ -4,6 +4,7 @@ import {doctor} from './doctor.ts';
 import {UsageError, type Command, type Context} from './command.ts';
 import {gc} from './gc.ts';
 import {install} from './install.ts';
+import {overlay} from './overlay.ts';
 import {service} from './service.ts';
 import {status} from './status.ts';
 import {uninstall} from './uninstall.ts';
@@ -17,6 +18,7 @@ const commands: Readonly<Record<string, Command>> = {
   doctor,
   gc,
   agent,
+  overlay,
   service,
   dns,
   version,
