@@ -104,6 +104,37 @@ test.serial('two hosts of one name: the second says so and waits', async (t) => 
   await a.until('ready', isReady);
 });
 
+test.serial('two hosts of one name that start together: one of them works, the other waits', async (t) => {
+  const etcd = await makeEtcd(t);
+  await putKey(etcd, 'config', network);
+  const both = [1, 2].map((last) => joinEtcd(t, etcd, 'a', {last, boot: `boot-${last}`}));
+  const kinds = () =>
+    both
+      .map(({membership}) => membership.state.kind)
+      .sort()
+      .join();
+  await both[0]!.until('one ready, one in conflict', () => kinds() === 'conflict,ready');
+  await setTimeout(1500);
+  t.is(kinds(), 'conflict,ready');
+  t.is((await listKeys(etcd, 'subnets')).length, 1);
+  const winner = both.find(isReady)!;
+  const {stdout} = await etcd.ctl(['get', '--prefix', '--print-value-only', `${prefix}/subnets`]);
+  t.true(stdout.includes(`"PublicIP":"${winner === both[0] ? '192.0.2.1' : '192.0.2.2'}"`), stdout);
+});
+
+test.serial('a member that has lost the others says so, and is not waited for', async (t) => {
+  const etcd = await makeEtcd(t, {addresses: ['127.0.0.1', '127.0.0.2', '127.0.0.3']});
+  await putKey(etcd, 'config', network);
+  const only = {endpoints: [etcd.endpoints[0]!]};
+  const a = joinEtcd(t, only, 'a', {last: 1, aliveTtlS: 3600, probeMs: 3_600_000});
+  await a.until('ready', isReady);
+  for (const member of etcd.members.slice(1)) await member.stop('SIGKILL');
+  await a.until('stale', ({membership}) => membership.state.kind === 'stale');
+  t.regex(a.membership.state.reason!, /leader|timed out|answer/);
+  for (const member of etcd.members.slice(1)) await member.start({wait: false});
+  await a.until('ready', isReady);
+});
+
 test.serial(
   'all data lost: the same subnets are taken again, and an emptied list is confirmed',
   async (t) => {

@@ -34,6 +34,8 @@ export interface JoinOptions extends Partial<EtcdConf> {
   /** Says at once what `hostOf` says for this number. */
   readonly last?: number;
   readonly form?: MembershipContext['network']['form'];
+  /** Of the kernel it runs on; this one's by default. */
+  readonly boot?: string;
 }
 
 /** Starts a host's membership; it ends with the test. */
@@ -41,11 +43,11 @@ export function joinEtcd(
   t: ExecutionContext,
   {endpoints}: Pick<Etcd, 'endpoints'>,
   nodeId: string,
-  {last, form = 'routed', ...more}: JoinOptions = {},
+  {last, form = 'routed', boot, ...more}: JoinOptions = {},
 ): Recorded {
   const membership = createEtcdMembership(
     {...conf, endpoints: [...endpoints], ...more},
-    {nodeId, network: {name: 'pods', form}, log: keepLog(t)},
+    {nodeId, network: {name: 'pods', form}, log: keepLog(t), ...(boot !== undefined && {boot})},
   );
   const recorded = record(t, membership);
   if (last !== undefined) membership.advertise(hostOf(last));

@@ -41,10 +41,11 @@ export function errorOf({status, body}: HttpAnswer): Error {
 }
 
 function statusError(status: number, body: string): Error {
+  let remedy = '';
   // With authentication, etcd takes no certificate through its gateway that names somebody.
-  const remedy = /CommonName of client/.test(body)
-    ? '; give the agent a client certificate whose subject has no CN'
-    : '';
+  if (/CommonName of client/.test(body))
+    remedy = '; give the agent a client certificate whose subject has no CN';
+  if (status === 404) remedy = '; etcd 3.4 or newer is needed, not started with --enable-grpc-gateway=false';
   return new Error(`HTTP status ${status}: ${JSON.stringify(body.trim().slice(0, 120))}${remedy}`);
 }
 

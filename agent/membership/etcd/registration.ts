@@ -137,14 +137,13 @@ export class Registration {
   /** Our claim; or the name of one that was ours and is not there; or nothing: we never had any. */
   #findOwn(self: Advertisement, claims: readonly Claim[]): Claim | string | undefined {
     const {store, layout, nodeId, boot} = this.#options;
-    if (this.#name === undefined) {
-      const publicIPs = self.underlay.map(formatIp);
-      const twin = findTwin(store.entries, {layout, id: nodeId, boot, publicIPs});
-      if (twin !== undefined)
-        throw new ConflictError(
-          `a host at ${twin} runs under the name ${nodeId} too; give each a name of its own (overlay.node)`,
-        );
-    }
+    // Also while we run: two that start together find out about each other only then.
+    const publicIPs = self.underlay.map(formatIp);
+    const twin = findTwin(store.entries, {layout, id: nodeId, boot, publicIPs});
+    if (twin !== undefined)
+      throw new ConflictError(
+        `a host at ${twin} runs under the name ${nodeId} too; give each a name of its own (overlay.node)`,
+      );
     const isOurs = ({lease}: Claim) =>
       lease !== undefined &&
       (lease.id === nodeId || (lease.id === undefined && this.#isOfFlannelHere(lease, self)));
