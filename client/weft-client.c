@@ -279,11 +279,21 @@ static void execute_weft(const struct process *process, char **environment)
   CALL3(execve, get_configuration()->program, arguments, environment);
 }
 
+/* Whether there is another file now where this one was executed: an upgrade has removed the program that this one knows. */
+static bool is_replaced(const struct process *process)
+{
+  struct stat own, now;
+  if (CALL4(newfstatat, AT_FDCWD, "/proc/self/exe", &own, 0) != 0) return false;
+  if (CALL4(newfstatat, AT_FDCWD, process->executable, &now, 0) != 0) return false;
+  return own.st_dev != now.st_dev || own.st_ino != now.st_ino;
+}
+
 static int run_standalone(const struct process *process)
 {
   if (!restore_input())
     return try_again_later("cannot hand the configuration on to the standalone weft", "is there memory left?");
   execute_weft(process, process->environment);
+  if (is_replaced(process)) CALL3(execve, process->executable, process->arguments, process->environment);
   return try_again_later("cannot execute the standalone weft", get_configuration()->program);
 }
 

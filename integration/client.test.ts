@@ -1,5 +1,15 @@
 import {spawn} from 'node:child_process';
-import {mkdirSync, openSync, closeSync, constants, readSync, statSync, writeFileSync} from 'node:fs';
+import {
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import {createServer, type Socket} from 'node:net';
 import path from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
@@ -453,6 +463,20 @@ s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(0); time.sleep(
   while (!statSync(client.socket, {throwIfNoEntry: false})) await sleep(20);
   const outputs = await Promise.all(Array.from({length: 6}, () => call(client)));
   for (const {stdout} of outputs) t.is(stdout, client.standalone(conf));
+});
+
+test('a client whose weft was upgraded meanwhile executes what has taken its place', async (t) => {
+  const client = makeTestClient(t);
+  await startAgent(t, client.socket, (connection) => {
+    onFrames(connection, () => {
+      const other = path.join(client.folder, 'other');
+      writeFileSync(other, '#!/bin/sh\nprintf "new "; exec cat\n', {mode: 0o755});
+      renameSync(other, client.file);
+      rmSync(path.join(client.folder, 'weft'));
+      connection.end(formatFrame(refuse, Buffer.from('another build')));
+    });
+  });
+  t.is((await call(client)).stdout, `new ${conf}`);
 });
 
 test('a weft that is gone is error 11, and names it', async (t) => {
