@@ -11,6 +11,7 @@ import {overlayShape} from './overlay/conf.ts';
 import {namesShape} from './names/conf.ts';
 import {registryShape} from './registry/conf.ts';
 import {servicesShape} from './services/conf.ts';
+import {sharingShape} from './sharing/conf.ts';
 
 export const defaultConfigFile = '/etc/weft/agent.json';
 
@@ -30,6 +31,7 @@ const agentShape = prepareShape(
     names: z.optional(namesShape),
     services: z.optional(servicesShape),
     registry: z.optional(registryShape),
+    sharing: z.optional(sharingShape),
     repair: z.optional(z.unknown()),
   }),
 );

@@ -4,6 +4,7 @@ import {createOverlayModule} from './overlay/module.ts';
 import {namesRow} from './names/module.ts';
 import {registryRow} from './registry/module.ts';
 import {servicesRow} from './services/module.ts';
+import {sharingRow} from './sharing/module.ts';
 
 /** A module of the agent: the section it is made for, and how. */
 export interface ModuleRow {
@@ -20,4 +21,5 @@ export const modules: readonly ModuleRow[] = [
   namesRow,
   servicesRow,
   registryRow,
+  sharingRow,
 ];

@@ -76,4 +76,6 @@ export interface ServiceDefinition {
   /** Who may connect; undefined: everybody. */
   readonly sourceRanges?: readonly string[] | undefined;
   readonly ttl: number;
+  /** Milliseconds since 1970: of two that two hosts said, the newer counts. */
+  readonly updatedAt?: number | undefined;
 }

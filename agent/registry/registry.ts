@@ -116,7 +116,8 @@ export class Registry {
     const {catalog, ranges} = this.#options;
     const before = catalog.services.find(`${namespace}/${name}`)?.value;
     const taken = new Set(catalog.services.list().flatMap(({addresses}) => addresses));
-    const definition = parseDefinition(json, {namespace, name, ranges, before, taken});
+    const parsed = parseDefinition(json, {namespace, name, ranges, before, taken});
+    const definition = {...parsed, updatedAt: Math.max(Date.now(), (before?.updatedAt ?? 0) + 1)};
     this.#definitions.put(definition.key, definition);
     catalog.services.put('local', definition);
     return definition;
