@@ -31,6 +31,7 @@ export const packageSets = {
   wireguard: ['wireguard-tools'],
   arm64: ['gcc-aarch64-linux-gnu', 'libc6-dev-arm64-cross', 'qemu-user-static'],
   systemd: ['systemd'],
+  iperf: ['iperf3'],
   kernel: ['qemu-system-x86', 'linux-image-amd64', 'busybox-static', 'kmod'],
 } as const satisfies Record<string, readonly string[]>;
 

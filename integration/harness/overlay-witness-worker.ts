@@ -5,11 +5,13 @@ import net from 'node:net';
  * A witness of the traffic between two pods, run inside one: `node overlay-witness-worker.ts serve PORT` answers UDP and TCP
  * by what it got. `node overlay-witness-worker.ts probe ADDRESS PORT INTERVAL_MS` sends numbered UDP packets and numbered
  * TCP messages on one connection, and when its stdin ends prints one line of JSON (WitnessReport of overlay-witness.ts).
+ * `node overlay-witness-worker.ts ask ADDRESS PORT SECONDS` sends four bytes again when they came back, and prints how often.
  */
 
 const [verb, first = '', second = '', third = '20'] = process.argv.slice(2);
 
 if (verb === 'serve') serve(Number(first));
+else if (verb === 'ask') ask(first, Number(second), Number(third));
 else probe(first, Number(second), Number(third));
 
 function serve(port: number): void {
@@ -21,6 +23,24 @@ function serve(port: number): void {
     socket.pipe(socket);
   });
   udp.bind(port, '::', () => tcp.listen(port, '::', () => console.log('ready')));
+}
+
+function ask(address: string, port: number, seconds: number): void {
+  const request = Buffer.alloc(4);
+  let answered = 0;
+  const socket = net.connect({host: address, port});
+  socket.setNoDelay(true);
+  socket.on('connect', () => {
+    socket.write(request);
+    setTimeout(() => {
+      console.log(`answered ${answered}`);
+      process.exit();
+    }, seconds * 1000);
+  });
+  socket.on('data', () => {
+    answered++;
+    socket.write(request);
+  });
 }
 
 function probe(address: string, port: number, intervalMs: number): void {

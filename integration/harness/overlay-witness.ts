@@ -66,6 +66,18 @@ export async function startWitness(
   };
 }
 
+/** How many requests of four bytes one connection has answered per second, one after the other. */
+export async function measureRequests(
+  from: Place,
+  to: Place & {readonly address: string},
+  seconds: number,
+): Promise<number> {
+  await serve(to);
+  const child = start(from, undefined, 'ask', to.address, String(port), String(seconds));
+  const [line] = (await once(createInterface({input: child.stdout!}), 'line')) as [string];
+  return Number(/^answered (\d+)$/.exec(line)?.[1]) / seconds;
+}
+
 /** One server per place, however many ask it. */
 async function serve(place: Place): Promise<void> {
   const places = serving.get(place.host) ?? new Set();
