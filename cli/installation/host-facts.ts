@@ -45,7 +45,8 @@ function findGlibc({
 }): HostFacts['glibc'] {
   if (binDir === hostBinDir) return ownGlibc();
   const root = binDir.endsWith(hostBinDir) ? binDir.slice(0, -hostBinDir.length) : undefined;
-  return root === undefined || !existsSync(`${root}/etc`) ? undefined : glibcBelow(root);
+  // Where only some folders of the host are mounted, /etc/cni may be one of them; every host has a /usr.
+  return root === undefined || !existsSync(`${root}/usr`) ? undefined : glibcBelow(root);
 }
 
 /** The one this process runs on. */
