@@ -123,6 +123,7 @@ test('a store that lost its data is told everything anew', async (t) => {
     {intervalMs: 100},
   );
   await resolves(h1.host, 'service1', 'service2', [two]);
+  t.pass();
 });
 
 test('an address of a service leads to instances on every host; the one that fails is left out everywhere', async (t) => {
@@ -172,4 +173,5 @@ test('an address of a service leads to instances on every host; the one that fai
   t.log(`a failed instance on another host is left out after ${(await until('a')).toFixed(0)} ms`);
   await serve(h2.host, 'b', 'b', 8080);
   await until('a b');
+  t.pass();
 });
