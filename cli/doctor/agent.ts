@@ -1,17 +1,20 @@
 import {existsSync} from 'node:fs';
 import {describeFailure} from '../../lib/cni/failure.ts';
 import {askAgent} from '../agent-api.ts';
+import type {Release} from '../release.ts';
 import {about, type Finding} from './finding.ts';
 
-/** Whether the node agent runs, where one is configured, and what it lacks. */
+/** Whether the node agent runs, where one is configured, whether it is of this build, and what it lacks. */
 export async function checkAgent({
   runDir,
   agentConf,
+  release,
 }: {
   readonly runDir: string;
   readonly agentConf: string;
+  readonly release: Release;
 }): Promise<readonly Finding[]> {
-  const {ok, problem} = about('agent');
+  const {ok, warning, problem} = about('agent');
   const isConfigured = existsSync(agentConf);
   try {
     const ready = await askAgent('/readyz', {runDir});
@@ -24,11 +27,20 @@ export async function checkAgent({
         ),
       ];
     }
-    if (ready.code === 200) return [ok('it is ready')];
-    return ready.text
-      .trim()
-      .split('\n')
-      .map((line) => problem(`not ready: ${line}`));
+    const status = await askAgent('/status', {runDir});
+    const {version, build} = JSON.parse(status?.text ?? '{}') as {version?: string; build?: string};
+    const others =
+      build === release.id
+        ? []
+        : [
+            warning(
+              `it is of weft ${version} (build ${build}), this is ${release.version} (build ${release.id}): it serves no plugin of this one`,
+              'systemctl restart weft-agent',
+            ),
+          ];
+    if (ready.code === 200) return [...others, ok('it is ready')];
+    const reasons = ready.text.trim().split('\n');
+    return [...others, ...reasons.map((line) => problem(`not ready: ${line}`))];
   } catch (error) {
     return [
       problem(
