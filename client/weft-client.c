@@ -647,7 +647,8 @@ static bool is_root(int fd)
 static int connect_to_agent(void)
 {
   const long fd = CALL3(socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0) return -1;
+  /* Without even a /dev/null it would be a standard stream. */
+  if (fd <= 2) return -1;
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   memcpy(address.sun_path, get_configuration()->socket, sizeof address.sun_path);
   const int64_t deadline_ms = now_ms() + PATIENCE_MS;
