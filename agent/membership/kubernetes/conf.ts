@@ -17,7 +17,7 @@ export const kubernetesKeys = {
   directRouting: z.optional(z.boolean()),
   /** flannel's net-conf.json, instead of the four above. */
   netConfFile: z.optional(absolutePath),
-  /** Name of our Node; else of the environment's NODE_NAME, else overlay.node. */
+  /** Name of our Node; else of the environment's WEFT_NODE_NAME, else overlay.node. */
   node: z.optional(z.string().check(z.minLength(1))),
   server: z.optional(
     z.string().check(z.refine((text) => /^https?:$/.test(URL.parse(text)?.protocol ?? ''), 'expected a URL')),

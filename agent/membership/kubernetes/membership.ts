@@ -62,7 +62,7 @@ class KubernetesMembership implements Membership {
   constructor(conf: KubernetesConf, context: MembershipContext) {
     this.#conf = conf;
     this.#context = context;
-    this.#name = conf.node ?? process.env['NODE_NAME'] ?? context.nodeId;
+    this.#name = conf.node ?? process.env['WEFT_NODE_NAME'] ?? context.nodeId;
     this.#network = networkOf(conf, context.network);
     this.#pace = {firstMs: conf.retryMs, mostMs: conf.retryMaxMs};
     this.#api = new KubeApi({access: findAccess(conf), requestTimeoutMs: conf.requestTimeoutMs});
@@ -143,7 +143,7 @@ class KubernetesMembership implements Membership {
     const name = this.#name;
     if (node === undefined)
       throw new Error(
-        `there is no node ${name}; set membership.node, overlay.node or NODE_NAME to the Node's name`,
+        `there is no node ${name}; set membership.node, overlay.node or WEFT_NODE_NAME to the Node's name`,
       );
     const subnets = subnetsOf(node);
     if (subnets.length === 0)
