@@ -44,6 +44,8 @@ export class NetlinkSocket implements Netlink {
   #checking = false;
   #closed = false;
   #held = false;
+  /** As the transport was told last. */
+  #isHolding = false;
   #lastDump: Promise<unknown> = Promise.resolve();
 
   constructor(options: SocketOptions) {
@@ -202,7 +204,6 @@ export class NetlinkSocket implements Netlink {
 
   #send({writer, pending, inBackground}: Datagram): void {
     for (const each of pending) this.#pending.set(each.seq, each);
-    this.#updateHold();
     const onError = (errno: number) => {
       for (const each of pending) this.#settle(each, new NetlinkError(each.what, errno));
     };
@@ -215,9 +216,11 @@ export class NetlinkSocket implements Netlink {
     if (inBackground) {
       void this.#transport.sendInBackground(writer.bytes(), onError).then(startTimers);
     } else {
-      this.#transport.send(writer.bytes(), {answers: pending.length}, onError);
+      const isAnswered = () => this.#closed || !pending.some(({seq}) => this.#pending.has(seq));
+      this.#transport.send(writer.bytes(), {answers: pending.length, isAnswered}, onError);
       startTimers();
     }
+    this.#updateHold();
   }
 
   #expire(pending: Pending): void {
@@ -306,7 +309,10 @@ export class NetlinkSocket implements Netlink {
   }
 
   #updateHold(): void {
-    if (!this.#closed) this.#transport.hold(this.#held || this.#pending.size > 0);
+    const isHolding = this.#held || this.#pending.size > 0;
+    if (this.#closed || isHolding === this.#isHolding) return;
+    this.#isHolding = isHolding;
+    this.#transport.hold(isHolding);
   }
 
   #closedError(what: string): NetlinkError {

@@ -4,7 +4,9 @@ import {
   findNetlinkFd,
   forceBuffer,
   nextFd,
+  receiveNetlink,
   sendInBackground,
+  sendNetlink,
   setSocketOption,
 } from '../netns/native.ts';
 
@@ -24,6 +26,7 @@ const datagramBytes = 32_768;
 const ordinaryBytes = 131_072;
 // What the kernel counts for one acknowledgement, generously.
 const answerBytes = 1024;
+const eagain = 11;
 const enobufs = 105;
 const ebadf = 9;
 const eproto = 71;
@@ -38,6 +41,12 @@ export interface TransportOptions {
   readonly onFailure: (errno: number, message?: string) => void;
 }
 
+interface Sending {
+  readonly answers: number;
+  /** Whether nothing is waited for any more; also when the socket is closed. */
+  readonly isAnswered: () => boolean;
+}
+
 /**
  * The addon's socket with what it lacks: extended acknowledgements, strict checking, buffers that are large enough, and a
  * count of what was lost. Made synchronously, in the network namespace the thread is in.
@@ -49,6 +58,8 @@ export class Transport {
   readonly fd: number;
   readonly #raw: RawNetlinkSocket;
   readonly #receiveBytes: number;
+  readonly #onDatagram: (datagram: Buffer) => void;
+  readonly #onFailure: TransportOptions['onFailure'];
 
   constructor({protocol, receiveBytes, onDatagram, onFailure}: TransportOptions) {
     const guess = nextFd();
@@ -74,28 +85,40 @@ export class Transport {
     }
     this.#receiveBytes = receiveBytes;
     if (!forceBuffer(fd, 'receive', receiveBytes)) this.#raw.setRecvBufferSize(receiveBytes);
-    this.#raw.on('message', (datagram, {port}) => {
-      // Port 0 is the kernel; any process may send to us.
-      if (port !== 0) return;
+    this.#onFailure = onFailure;
+    this.#onDatagram = (datagram) => {
       try {
         onDatagram(datagram);
       } catch (error) {
         // Whatever leaves this function ends the process: the addon does not expect it.
         onFailure(eproto, error instanceof Error ? error.message : String(error));
       }
+    };
+    this.#raw.on('message', (datagram, {port}) => {
+      // Port 0 is the kernel; any process may send to us.
+      if (port === 0) this.#onDatagram(datagram);
     });
     this.#raw.on('truncatedMessage', () => onFailure(enobufs));
     this.#raw.on('error', (error) => onFailure(Math.abs(error.errno) || ebadf));
   }
 
-  /** Sends one datagram that will get so many answers at once. */
-  send(datagram: Buffer, {answers}: {readonly answers: number}, onError: (errno: number) => void): void {
+  /**
+   * Sends one datagram that will get so many answers at once. The kernel answers while it is sent: what it says is read right
+   * away, until `isAnswered`, which saves a turn of the event loop; the addon hears of the rest.
+   */
+  send(datagram: Buffer, {answers, isAnswered}: Sending, onError: (errno: number) => void): void {
     // A batch goes out whole: both buffers of the kernel have to hold it.
     if (datagram.length > ordinaryBytes) forceBuffer(this.fd, 'send', datagram.length * 2);
     if (answers * answerBytes > this.#receiveBytes) forceBuffer(this.fd, 'receive', answers * answerBytes);
-    this.#raw.send(datagram, {}, (error) => {
-      if (error) onError(Math.abs(error.errno));
-    });
+    const errno = sendNetlink(this.fd, datagram);
+    if (errno !== 0) return onError(errno);
+    while (!isAnswered()) {
+      const received = receiveNetlink(this.fd);
+      if (received === undefined) continue;
+      if (received instanceof Uint8Array) this.#onDatagram(received);
+      else if (received.errno === eagain) return;
+      else return this.#onFailure(received.errno);
+    }
   }
 
   /** Sends one datagram in another thread. The answer may be there before this resolves; it never rejects. */

@@ -17,6 +17,7 @@ const prototypes = {
   socket: 'int socket(int family, int type, int protocol)',
   sendto: 'intptr_t sendto(int fd, void *data, size_t size, int flags, void *address, uint32_t addressSize)',
   recv: 'intptr_t recv(int fd, void *data, size_t size, int flags)',
+  recvfrom: 'intptr_t recvfrom(int fd, void *data, size_t size, int flags, void *address, void *addressSize)',
   capget: 'int capget(void *header, void *data)',
   ioctl: 'int ioctl(int fd, unsigned long request, void *value)',
   _exit: 'void _exit(int code)',
@@ -57,6 +58,7 @@ const cloneNewnet = 0x4000_0000;
 const eintr = 4;
 const eio = 5;
 const eagain = 11;
+const enobufs = 105;
 
 /** Moves the calling thread into a network namespace. Throws EPERM without CAP_SYS_ADMIN, EINVAL when it is none. */
 export function setns(fd: number): void {
@@ -173,6 +175,42 @@ export function findNetlinkFd(socket: NetlinkAddress, guess: number): number | u
   for (let fd = guess; fd <= last; fd++) if (isNetlinkSocket(fd, socket)) return fd;
   for (let fd = 3; fd < guess; fd++) if (isNetlinkSocket(fd, socket)) return fd;
   return undefined;
+}
+
+/** Sends one datagram to the kernel; gives the errno, or 0. The kernel has done its work, and answered, when this returns. */
+export function sendNetlink(fd: number, datagram: Buffer): number {
+  const send = libc('sendto');
+  for (;;) {
+    if (send(fd, datagram, datagram.length, 0, null, 0) >= 0) return 0;
+    const errno = koffi.errno();
+    if (errno !== eintr) return errno;
+  }
+}
+
+const msgDontwait = 0x40;
+const msgTrunc = 0x20;
+
+/** Received into; made when it is first needed, because a snapshot shall not hold it. */
+let netlinkBuffers: {readonly data: Buffer; readonly address: Buffer; readonly size: Buffer} | undefined;
+
+/** What `receiveNetlink` gives where there is nothing to read, or reading failed. */
+export type NothingReceived = {readonly errno: number};
+
+/**
+ * The next datagram that waits on a netlink socket, in memory of its own; undefined when somebody else than the kernel sent it.
+ * EAGAIN when there is none, ENOBUFS when it was larger than 32 KiB, which the kernel never sends.
+ */
+export function receiveNetlink(fd: number): Buffer | undefined | NothingReceived {
+  netlinkBuffers ??= {data: Buffer.alloc(32_768), address: Buffer.alloc(addressSize), size: Buffer.alloc(4)};
+  const {data, address, size} = netlinkBuffers;
+  size.writeUInt32LE(addressSize);
+  for (;;) {
+    const length = libc('recvfrom')(fd, data, data.length, msgDontwait | msgTrunc, address, size);
+    if (length > data.length) return {errno: enobufs};
+    if (length >= 0) return address.readUInt32LE(4) === 0 ? Buffer.from(data.subarray(0, length)) : undefined;
+    const errno = koffi.errno();
+    if (errno !== eintr) return {errno};
+  }
 }
 
 /**

@@ -1,4 +1,5 @@
 import {RawNetlinkSocket} from 'netlink/dist/raw.js';
+import {Transport} from '../../lib/netlink/transport.ts';
 import {splitMessages} from './captures.ts';
 
 /** A request as the kernel sees it. */
@@ -32,7 +33,8 @@ export interface ScriptedKernel {
 export function scriptKernel(
   answer: (requests: readonly Seen[], kernel: ScriptedKernel) => readonly Said[],
 ): ScriptedKernel & Disposable {
-  const original = Object.getOwnPropertyDescriptor(RawNetlinkSocket.prototype, 'send')!;
+  const send = Object.getOwnPropertyDescriptor(Transport.prototype, 'send')!;
+  const address = Object.getOwnPropertyDescriptor(RawNetlinkSocket.prototype, 'address')!;
   const datagrams: Seen[][] = [];
   let raw: RawNetlinkSocket | undefined;
   const remember = (socket: RawNetlinkSocket) => {
@@ -49,12 +51,17 @@ export function scriptKernel(
       setImmediate(() => raw!.emit('message', datagram, {port, groups: 0}));
     },
     [Symbol.dispose]() {
-      Object.defineProperty(RawNetlinkSocket.prototype, 'send', original);
+      Object.defineProperty(Transport.prototype, 'send', send);
+      Object.defineProperty(RawNetlinkSocket.prototype, 'address', address);
     },
   };
-  RawNetlinkSocket.prototype.send = function send(bytes) {
+  // Every socket is asked for its address when it is made.
+  RawNetlinkSocket.prototype.address = function (this: RawNetlinkSocket) {
     remember(this);
-    const seen = splitMessages(bytes as Buffer);
+    return (address.value as RawNetlinkSocket['address']).call(this);
+  };
+  Transport.prototype.send = (bytes) => {
+    const seen = splitMessages(bytes);
     datagrams.push(seen);
     kernel.say(answer(seen, kernel));
   };
