@@ -8,12 +8,17 @@ import {plugin as vxlan} from '../../plugins/vxlan/plugin.ts';
 import {FailingKernel, type Loss} from './failing-host.ts';
 import {runVerb, type VerbOutcome} from './run-verb.ts';
 
-// Runs in a test host: `node every-vxlan-request.ts ADD|DEL <netns> request|answer`, the configuration with a `static` list on stdin. Fails
+// Runs in a test host: `node every-vxlan-request.ts ADD|DEL <netns> request|answer cold|warm …`, the configuration with a `static` list on stdin. Fails
 // each netlink request of the verb in turn, the delegates' included, on the real kernel, and prints one JSON line for each with
 // what is left.
 
 const plugins = new Map([bridge, hostLocal].map((plugin) => [plugin.name, plugin]));
-const [verb, netns, loss] = process.argv.slice(2) as ['ADD' | 'DEL', string, Loss];
+const [verb, netns, loss, ...starts] = process.argv.slice(2) as [
+  'ADD' | 'DEL',
+  string,
+  Loss,
+  ...('cold' | 'warm')[],
+];
 const conf = readFileSync(0, 'utf8');
 
 const run = (command: string, host: Host) =>
@@ -50,7 +55,7 @@ function setOut(): void {
   rmSync('/run/weft/overlay', {recursive: true, force: true});
 }
 
-for (const start of ['cold', 'warm'] as const) await failEach(start);
+for (const start of starts) await failEach(start);
 
 async function failEach(start: 'cold' | 'warm'): Promise<void> {
   for (let failing = 0; ; failing++) {
