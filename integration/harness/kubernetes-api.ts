@@ -2,7 +2,6 @@ import {readFileSync} from 'node:fs';
 import http, {type IncomingMessage, type ServerResponse} from 'node:http';
 import https from 'node:https';
 import type {AddressInfo, Socket} from 'node:net';
-import type {ExecutionContext} from 'ava';
 import type {Certificates} from './certificates.ts';
 
 // As much of Kubernetes' API as an overlay's agent uses, with the rules that matter to it: lists in pages that are of one
@@ -59,17 +58,21 @@ const pad = Array.from({length: 40}, (_, i) => ({
 
 /** An API server on this address of the loopback, closed when the test ends. */
 export async function startKubernetes(
-  t: ExecutionContext,
+  t: {teardown(run: () => void): void},
   {
     bookmarkMs = 200,
     certificates,
     onList,
+    onPatch,
+    port = 0,
   }: {
     readonly bookmarkMs?: number;
     /** Speaks TLS, and wants a certificate of the same authority from clients. */
     readonly certificates?: Certificates;
     /** Called before a page is answered, with how many came before it. */
     readonly onList?: (pages: number) => void;
+    readonly onPatch?: (name: string, change: unknown) => void;
+    readonly port?: number;
   } = {},
 ): Promise<TestKubernetes> {
   const nodes = new Map<string, ApiObject>();
@@ -162,6 +165,7 @@ export async function startKubernetes(
     const node = nodes.get(name);
     if (node === undefined) return status(response, 404, `nodes "${name}" not found`);
     patches.push(change);
+    onPatch?.(name, change);
     merge(node.metadata.annotations, change.metadata?.annotations ?? {});
     // The list of conditions is merged by type.
     for (const condition of change.status?.conditions ?? []) {
@@ -215,7 +219,7 @@ export async function startKubernetes(
     socket.on('error', () => {});
     socket.once('close', () => sockets.delete(socket));
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   const reset = () => {
     for (const socket of sockets) socket.destroy();
   };
