@@ -1,5 +1,6 @@
 import {execFileSync} from 'node:child_process';
 import {existsSync, writeFileSync} from 'node:fs';
+import {readFile} from 'node:fs/promises';
 import os from 'node:os';
 import type {Conflist} from '../integration/harness/chain.ts';
 import {ensurePackages} from '../integration/harness/debian.ts';
@@ -89,12 +90,20 @@ async function findDirs(): Promise<Readonly<Record<Kind, string>>> {
 async function openAll(dirs: Readonly<Record<Kind, string>>): Promise<readonly Site[]> {
   const sites: Site[] = [];
   for (const kind of ['standalone', 'warm', 'peer'] as const) {
-    const site = await openSite({kind, dir: dirs[kind], weft: `${pluginDir}/weft`});
+    // The agent that was installed with the clients: a build meanwhile would make another one.
+    const site = await openSite({kind, dir: dirs[kind], weft: await findProgram(dirs.warm)});
     opened.push(site);
     sites.push(site);
     await prepare(site);
   }
   return sites;
+}
+
+/** The executable that an installed stub runs. */
+async function findProgram(dir: string): Promise<string> {
+  const program = /^#!(\S+) /.exec(await readFile(`${dir}/weft`, 'utf8'))?.[1];
+  if (program === undefined) throw new Error(`${dir}/weft is no stub`);
+  return program;
 }
 
 /** Full nodes, next to nodes with a few containers. */

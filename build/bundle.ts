@@ -5,6 +5,7 @@ import {readClientSources} from './client.ts';
 import {listPlugins} from './plugins.ts';
 import {root} from './paths.ts';
 import {precompile, readPrecompiledNames, withPrecompiling} from './precompile.ts';
+import {bundleSeldom, formatShared, isSeldom} from './seldom-plugins.ts';
 
 /** Stands in the bundles where the hash of the bundles belongs; as long as the hash. */
 const idPlaceholder = '@bundle-hash@@@@';
@@ -28,16 +29,28 @@ const seldom: Readonly<Record<string, readonly string[]>> = {pino: ['pino'], 'db
 
 /** Bundles the program; `version` is what `weft version` says. */
 export async function bundle(version: string): Promise<Bundles> {
+  const folders = listPlugins()
+    .map(({folder}) => folder)
+    .filter((folder) => isSeldom(folder));
+  const snapshotFiles = await listSnapshotFiles(version);
+  const options = {...common, plugins: pluginsFor(version)};
+  const scripts = await Promise.all(folders.map((folder) => bundleSeldom(folder, {snapshotFiles, options})));
+  const shared = formatShared(scripts.map((script) => script.shared));
   const [{text: main, map}, ...texts] = await Promise.all([
-    bundleMain(version),
+    bundleMain(version, shared),
     ...Object.values(entries).map((entry) => bundleEntry({entry, version})),
     ...Object.keys(seldom).map((name) => bundlePackage(name)),
   ]);
+  texts.push(...scripts.map(({text}) => text));
   const hash = createHash('sha256')
     .update([main, ...texts, readClientSources()].join('\0'))
     .digest('hex');
   const finish = (text: string) => text.replaceAll(idPlaceholder, hash.slice(0, idPlaceholder.length));
-  const names = [...Object.keys(entries), ...Object.keys(seldom)];
+  const names = [
+    ...Object.keys(entries),
+    ...Object.keys(seldom),
+    ...folders.map((folder) => `plugin-${folder}`),
+  ];
   const loaded = Object.fromEntries(names.map((name, i) => [name, finish(texts[i]!)]));
   return {main: finish(main), map, loaded, hash};
 }
@@ -59,7 +72,10 @@ const common = {
 } as const satisfies esbuild.BuildOptions;
 
 /** Bundles what is in the start-up snapshot. Its names are short there: with the long ones a call needs 1 MB more. */
-async function bundleMain(version: string): Promise<{readonly text: string; readonly map: string}> {
+async function bundleMain(
+  version: string,
+  shared: string,
+): Promise<{readonly text: string; readonly map: string}> {
   const {outputFiles} = await esbuild.build({
     ...common,
     entryPoints: ['cli/main.ts'],
@@ -67,10 +83,21 @@ async function bundleMain(version: string): Promise<{readonly text: string; read
     minifyIdentifiers: true,
     sourcemap: 'external',
     sourcesContent: false,
-    plugins: [precompile(readPrecompiledNames()), ...pluginsFor(version)],
+    plugins: [precompile(readPrecompiledNames()), ...pluginsFor(version, shared)],
   });
   const find = (end: string) => outputFiles.find(({path}) => path.endsWith(end))!.text;
   return {text: withPrecompiling(find('.cjs')), map: find('.map')};
+}
+
+/** What of the repository is in the start-up snapshot, whatever the scripts beside it use. */
+async function listSnapshotFiles(version: string): Promise<ReadonlySet<string>> {
+  const {metafile} = await esbuild.build({
+    ...common,
+    entryPoints: ['cli/main.ts'],
+    metafile: true,
+    plugins: pluginsFor(version, formatShared([])),
+  });
+  return new Set(Object.keys(metafile.inputs));
 }
 
 /** Bundles one entry file as the executable wants it. */
@@ -102,12 +129,15 @@ async function bundlePackage(name: string): Promise<string> {
   return outputFiles[0]!.text;
 }
 
-function pluginsFor(version: string): esbuild.Plugin[] {
-  return [virtualModules(version), lazyAddons, lazyPackages, lazyBuiltins];
+function pluginsFor(version: string, shared?: string): esbuild.Plugin[] {
+  return [virtualModules(version, shared), lazyAddons, lazyPackages, lazyBuiltins];
 }
 
-/** `weft:plugins` is the table of plugins by name, `weft:release` what this build is. */
-function virtualModules(version: string): esbuild.Plugin {
+/**
+ * `weft:plugins` is the table of plugins by name, `weft:release` what this build is, `weft:shared` what the scripts of
+ * plugins use that are not in the snapshot; without `shared` all plugins are.
+ */
+function virtualModules(version: string, shared?: string): esbuild.Plugin {
   return {
     name: 'weft',
     setup(build) {
@@ -116,7 +146,11 @@ function virtualModules(version: string): esbuild.Plugin {
         namespace: 'weft',
       }));
       build.onLoad({filter: /^plugins$/, namespace: 'weft'}, () => ({
-        contents: pluginTable(),
+        contents: pluginTable({withSeldom: shared === undefined}),
+        resolveDir: root,
+      }));
+      build.onLoad({filter: /^shared$/, namespace: 'weft'}, () => ({
+        contents: shared ?? formatShared([]),
         resolveDir: root,
       }));
       build.onLoad({filter: /^release$/, namespace: 'weft'}, () => ({
@@ -126,12 +160,22 @@ function virtualModules(version: string): esbuild.Plugin {
   };
 }
 
-function pluginTable(): string {
-  const folders = listPlugins();
+function pluginTable({withSeldom}: {readonly withSeldom: boolean}): string {
+  const folders = listPlugins().map(({folder, names}, i) => {
+    const isInside = withSeldom || !isSeldom(folder);
+    const make = isInside ? `() => plugin${i}` : `() => loadPlugin(${JSON.stringify(folder)}, shared)`;
+    return {
+      load: isInside ? [`import {plugin as plugin${i}} from './plugins/${folder}/plugin.ts';`] : [],
+      entries: names.map((name) => `  [${JSON.stringify(name)}, ${make}],`),
+    };
+  });
   return [
-    ...folders.map(({folder}, i) => `import {plugin as plugin${i}} from './plugins/${folder}/plugin.ts';`),
-    'export const plugins = new Map([',
-    ...folders.flatMap(({names}, i) => names.map((name) => `  [${JSON.stringify(name)}, plugin${i}],`)),
+    "import {loadPlugin} from './cli/load-tools.ts';",
+    "import {PluginTable} from './cli/plugin-table.ts';",
+    "import {shared} from 'weft:shared';",
+    ...folders.flatMap(({load}) => load),
+    'export const plugins = new PluginTable([',
+    ...folders.flatMap(({entries}) => entries),
     ']);',
   ].join('\n');
 }

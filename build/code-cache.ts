@@ -3,7 +3,7 @@ import {closeSync, openSync, readFileSync, writeSync} from 'node:fs';
 import {workDir} from './paths.ts';
 
 /** Marks the room for the compiled code of a bundle in the finished executable. */
-const markerOf = (name: string) => Buffer.from(`weft: compiled code of the ${name}`.padEnd(markerSize));
+const markerOf = (name: string) => Buffer.from(`weft: code of ${name}`.padEnd(markerSize));
 const markerSize = 32;
 /** Of the room: the marker, and how many bytes of what follows are used. */
 const headerSize = markerSize + 8;

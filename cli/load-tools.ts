@@ -9,11 +9,12 @@ const headerSize = markerSize + 8;
 
 /**
  * Evaluates the bundle of the command line tools, which is embedded in the executable with its compiled code. An executable
- * without compiled code is half built: all it does is to compile its bundles into the folder that its first argument names.
+ * without compiled code is half built: all it does is to compile its bundles into the folder that its first argument names;
+ * `shared` is for those of plugins.
  */
-export function loadTools(): typeof Tools {
+export function loadTools(shared: object): typeof Tools {
   const {exports, isCompiled} = loadBundle('tools');
-  if (!isCompiled) finishBuild();
+  if (!isCompiled) finishBuild(shared);
   return exports as typeof Tools;
 }
 
@@ -27,11 +28,17 @@ export function loadPackage(name: 'pino' | 'dbus-native'): unknown {
   return (packages[name] ??= loadBundle(name).exports);
 }
 
-const packages: Partial<Record<Name, unknown>> = {};
-const names = ['tools', 'agent', 'pino', 'dbus-native'] as const;
-type Name = (typeof names)[number];
+const packages: Record<string, unknown> = {};
 
-function loadBundle(name: Name): {
+/** Evaluates a plugin that is not in the start-up snapshot, with the modules it shares with it. */
+export function loadPlugin(folder: string, shared: object): unknown {
+  return (loadBundle(`plugin-${folder}`, shared).exports as {readonly plugin: unknown}).plugin;
+}
+
+function loadBundle(
+  name: string,
+  shared?: object,
+): {
   readonly exports: unknown;
   readonly script: Script;
   readonly isCompiled: boolean;
@@ -42,23 +49,26 @@ function loadBundle(name: Name): {
   const source = getAsset(`${name}.cjs`, 'utf8');
   // Importing this module while the snapshot is made has Node print a warning, which takes the network's modules with it.
   const vm = process.getBuiltinModule('node:vm');
-  const script = new vm.Script(`(function (exports, require, module, __filename, __dirname) {${source}\n})`, {
-    filename: `weft-${name}.cjs`,
-    ...(size > 0 && {cachedData: compiled.subarray(headerSize, headerSize + size)}),
-  });
+  const script = new vm.Script(
+    `(function (exports, require, module, __filename, __dirname, shared) {${source}\n})`,
+    {
+      filename: `weft-${name}.cjs`,
+      ...(size > 0 && {cachedData: compiled.subarray(headerSize, headerSize + size)}),
+    },
+  );
   const module = {exports: {}};
-  script.runInThisContext()(module.exports, require, module, process.execPath, dirname(process.execPath));
+  const place = [process.execPath, dirname(process.execPath)];
+  script.runInThisContext()(module.exports, require, module, ...place, shared);
   return {exports: module.exports, script, isCompiled: size > 0};
 }
 
-function finishBuild(): never {
+function finishBuild(shared: object): never {
   const folder = process.argv[2];
   if (folder === undefined) throw new Error('this executable is half built: run `npm run build`');
-  for (const name of names) {
-    const {script} = loadBundle(name);
-    process
-      .getBuiltinModule('node:fs')
-      .writeFileSync(join(folder, `${name}.cache`), script.createCachedData());
+  const files = process.getBuiltinModule('node:sea').getAssetKeys();
+  for (const file of files.filter((each) => each.endsWith('.cache'))) {
+    const {script} = loadBundle(file.slice(0, -'.cache'.length), shared);
+    process.getBuiltinModule('node:fs').writeFileSync(join(folder, file), script.createCachedData());
   }
   process.exit(0);
 }

@@ -1,6 +1,7 @@
 import {startupSnapshot} from 'node:v8';
 import {plugins} from 'weft:plugins';
 import {release} from 'weft:release';
+import {shared} from 'weft:shared';
 import {describeFailure, formatFailure} from '../lib/cni/failure.ts';
 import {CniError, errorCodes} from '../lib/cni/error.ts';
 import type {Plugin} from '../lib/cni/plugin.ts';
@@ -26,7 +27,9 @@ startupSnapshot.setDeserializeMainFunction(main);
 
 function main(): void {
   const invocation = parseInvocation(process.argv, plugins);
-  run(invocation).then(invocation.kind === 'plugin' ? exitNow : exit, (error: unknown) => fail(invocation, error));
+  run(invocation).then(invocation.kind === 'plugin' ? exitNow : exit, (error: unknown) =>
+    fail(invocation, error),
+  );
   // Nothing left to wait for, and no answer: without this the process would end with success and no result.
   process.once('beforeExit', () => fail(invocation, new Error('weft stopped in the middle of its work')));
   process.once('uncaughtException', (error) => fail(invocation, error));
@@ -37,7 +40,7 @@ function run(invocation: Invocation): Promise<number> {
     case 'plugin':
       return callPlugin(invocation.name, processIo(process.env), createHost());
     case 'cnitool':
-      return loadTools().cnitool(invocation.args, processIo(process.env));
+      return loadTools(shared).cnitool(invocation.args, processIo(process.env));
     case 'weft':
       return callWeft(invocation.args);
   }
@@ -60,7 +63,7 @@ async function callWeft(args: readonly string[]): Promise<number> {
     out: print(1),
     err: print(2),
   };
-  const code = await loadTools().weft(context);
+  const code = await loadTools(shared).weft(context);
   await written;
   return code;
 }

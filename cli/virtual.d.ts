@@ -4,7 +4,12 @@ declare module 'weft:plugins' {
   import type {Host} from '../lib/host.ts';
 
   /** Every plugin by every name it answers to. */
-  export const plugins: ReadonlyMap<string, Plugin<Host>>;
+  export const plugins: import('./plugin-table.ts').PluginTable<Plugin<Host>>;
+}
+
+declare module 'weft:shared' {
+  /** What scripts of plugins that are not in the start-up snapshot use of it, by module. */
+  export const shared: Readonly<Record<string, object>>;
 }
 
 declare module 'weft:release' {
