@@ -94,7 +94,8 @@ export async function startRig({hosts: count, far = false, log = () => {}}: RigO
   if (underlay === undefined) throw new Error('a rig has an underlay');
   const hosts: RigHost[] = [];
   for (const name of ['store', 'routera', 'routerb']) await underlay.addNetns(name);
-  await underlay.sh(underlayScript, {log: () => {}});
+  // Dozens of processes: on the second kernel, beside other tests, each takes its time.
+  await underlay.sh(underlayScript, {log: () => {}, timeoutMs: 180_000});
   for (const [index, host] of machines.entries()) {
     const isFar = far && index === count;
     hosts.push(

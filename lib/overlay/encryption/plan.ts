@@ -82,8 +82,9 @@ export class EncryptionPlanner {
     // The same for all peers, so that one MTU fits.
     const family = families.includes(4) ? 4 : 6;
     const mtu = carrier.mtu - overhead[family];
-    const tunnels = secrets.map((secret): SecureTunnel => {
-      const prefix = tunnelPrefix(network, secret.id);
+    const prefixes = secrets.map(({id}) => tunnelPrefix(network, id));
+    const tunnels = secrets.map((secret, i): SecureTunnel => {
+      const prefix = prefixes[i]!;
       return {
         name: tunnelName(network.vni, secret.id),
         port: port + secret.id,
@@ -91,13 +92,19 @@ export class EncryptionPlanner {
         address: {ip: tunnelAddress(prefix, self.id), prefix: prefix.prefix},
         keys: deriveHostKeys(secret, network.name, self.id),
         peers: peers.flatMap((peer) => {
-          const found = this.#peer(peer, {secret, prefix, network: network.name, self: self.id, family});
+          const found = this.#peer(peer, {
+            secret,
+            prefixes: [prefix, ...prefixes.filter((other) => other !== prefix)],
+            network: network.name,
+            self: self.id,
+            family,
+          });
           return found ? [found] : [];
         }),
       };
     });
     const [primary] = tunnels as [SecureTunnel];
-    const prefix = tunnelPrefix(network, secrets[0]!.id);
+    const [prefix] = prefixes as [Cidr];
     const inside = (member: Member) => this.#inside(member, prefix, network.vni);
     return {
       tunnels,
@@ -112,9 +119,7 @@ export class EncryptionPlanner {
         carrier: {ifindex: 0, mtu, addresses: [primary.address.ip], bind: false},
         direct: undefined,
       },
-      sources: tunnels.flatMap((tunnel) =>
-        tunnel.peers.flatMap(({allowedIps}) => allowedIps.map(({ip}) => ip)),
-      ),
+      sources: primary.peers.flatMap(({allowedIps}) => allowedIps.map(({ip}) => ip)),
     };
   }
 
@@ -134,13 +139,13 @@ export class EncryptionPlanner {
     peer: Member,
     {
       secret,
-      prefix,
+      prefixes,
       network,
       self,
       family,
     }: {
       readonly secret: OverlaySecret;
-      readonly prefix: Cidr;
+      readonly prefixes: readonly Cidr[];
       readonly network: string;
       readonly self: string;
       readonly family: Family;
@@ -158,7 +163,9 @@ export class EncryptionPlanner {
       publicKey: deriveHostKeys(secret, network, peer.id).publicKey,
       presharedKey: derivePresharedKey(secret, network, [self, peer.id]),
       endpoint: {ip, port: this.#options.port + secret.id},
-      allowedIps: [hostCidr(tunnelAddress(prefix, peer.id))],
+      // In every tunnel all of its addresses: a host that changes to another secret sends, for a moment, by one tunnel under
+      // its address in the other.
+      allowedIps: prefixes.map((prefix) => hostCidr(tunnelAddress(prefix, peer.id))),
     };
     known.set(peer, found);
     return found;

@@ -110,6 +110,10 @@ test('two secrets: packets leave by the first, and come by both', (t) => {
   );
   t.is(formatIp(inside.carrier.addresses[0]!), formatIp(tunnels[0]!.address.ip));
   t.is(sources.length, 4);
+  // Under any of its addresses a peer may send by any of the tunnels; the first is the tunnel's own.
+  const [one, other] = tunnels.map(({peers}) => peers[0]!.allowedIps.map(formatCidr));
+  t.deepEqual(one, other!.toReversed());
+  t.true(containsIp(tunnels[0]!.address, tunnels[0]!.peers[0]!.allowedIps[0]!.ip));
 });
 
 test('what follows from a member that did not change is kept', (t) => {
