@@ -20,7 +20,7 @@ import {emptyState, readKernelState, type Links} from './kernel-state.ts';
 import {planFrontend, table, type FrontendObjects} from './ruleset.ts';
 
 // So many frontends in one transaction: the kernel is not held up for long, and a datagram stays of a size that it takes.
-const mostPerTransaction = 200;
+const mostPerTransaction = 2000;
 
 export interface BalancerOptions {
   /** Opened when it is first used. */
