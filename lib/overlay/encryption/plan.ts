@@ -67,7 +67,8 @@ export function tunnelName(vni: number, secretId: number): string {
  */
 export class EncryptionPlanner {
   readonly #options: EncryptionOptions;
-  readonly #members = new WeakMap<Member, Member>();
+  /** Members as the overlay sees them, for the prefix of a secret. */
+  readonly #members = new WeakMap<Member, {readonly prefix: string; readonly inside: Member}>();
   readonly #peers = new Map<string, WeakMap<Member, SecureTunnel['peers'][number]>>();
 
   constructor(options: EncryptionOptions) {
@@ -105,7 +106,8 @@ export class EncryptionPlanner {
     });
     const [primary] = tunnels as [SecureTunnel];
     const [prefix] = prefixes as [Cidr];
-    const inside = (member: Member) => this.#inside(member, prefix, network.vni);
+    const within = {prefix, text: formatCidr(prefix), vni: network.vni};
+    const inside = (member: Member) => this.#inside(member, within);
     return {
       tunnels,
       membership: {
@@ -124,14 +126,16 @@ export class EncryptionPlanner {
   }
 
   /** The member as the overlay sees it: at its address in the tunnel. */
-  #inside(member: Member, prefix: Cidr, vni: number): Member {
+  #inside(
+    member: Member,
+    {prefix, text, vni}: {readonly prefix: Cidr; readonly text: string; readonly vni: number},
+  ): Member {
     const known = this.#members.get(member);
-    const ip = tunnelAddress(prefix, member.id);
-    if (known && formatIp(known.underlay[0]!) === formatIp(ip)) return known;
+    if (known?.prefix === text) return known.inside;
     // Derived as the keys are: not every membership tells the one for IPv6.
     const macs = {6: deriveVtepMac({vni, node: member.id, family: 6})};
-    const inside = {...member, underlay: [ip], macs};
-    this.#members.set(member, inside);
+    const inside = {...member, underlay: [tunnelAddress(prefix, member.id)], macs};
+    this.#members.set(member, {prefix: text, inside});
     return inside;
   }
 
