@@ -6,6 +6,7 @@ import {testWith} from './harness/needs.ts';
 import {waitFor, type RunningAgent} from './harness/overlay-agent.ts';
 import {
   addPod,
+  removePod,
   agentConfig,
   startStatic,
   staticFile,
@@ -159,6 +160,29 @@ for (const [what, script] of damages)
     const tookMs = await kernel.until(good, 2000);
     tell(t, 'repaired', {tookMs, aimMs: 200});
   });
+
+serial(
+  'what is none of its business wakes nobody: containers that come and go, other rules and routes',
+  async (t) => {
+    const agent = agents.get('h1')!;
+    // The echoes of what was repaired last are heard first.
+    await agent.ask('POST', '/reconcile');
+    await setTimeout(300);
+    const before = await agent.metric('weft_overlay_passes_total');
+    const pod = await addPod(rig.host('h1'), 'passing');
+    await removePod(pod);
+    await h1().sh(`ip link add other type veth peer name another
+    ip link set other up
+    ip address add 10.9.9.1/24 dev other
+    ip route add 10.8.0.0/16 via 10.9.9.2
+    ip neigh add 10.9.9.2 lladdr 02:00:00:00:00:09 dev other nud permanent
+    nft add table inet others
+    nft delete table inet others
+    ip link del other`);
+    await setTimeout(300);
+    t.is(await agent.metric('weft_overlay_passes_total'), before);
+  },
+);
 
 serial('repaired by the clock where nothing is heard of the kernel', async (t) => {
   await agents.get('h1')!.kill('KILL');

@@ -18,8 +18,7 @@ export interface Synced {
   /** What was done to devices, in words. */
   readonly deviceChanges: readonly string[];
   readonly operations: readonly Operation[];
-  /** Operations that are put off, because they failed a moment ago. */
-  readonly waiting: number;
+  /** What the kernel refused, now or a moment ago: then it is put off. */
   readonly failed: readonly {
     readonly peer: string | undefined;
     readonly operation: Operation;
@@ -32,6 +31,11 @@ export interface Synced {
 
 type DatapathHost = Pick<Host, 'rt' | 'sysctl'>;
 
+/** Does something while nobody listens to what the kernel tells of it. */
+export type Quietly = <T>(work: () => Promise<T>) => Promise<T>;
+
+// To hear of more changes of our own costs more than to compare everything once more.
+const mostHeard = 1000;
 // A device that vanishes while it is worked on is made again at once, but not for ever.
 const attempts = 3;
 
@@ -39,10 +43,12 @@ const attempts = 3;
 export class Datapath {
   readonly #host: () => DatapathHost;
   readonly #backoff: Backoff;
+  readonly #quietly: Quietly;
   /** What the kernel has, unless somebody changed it: only after a pass without any failure. */
   #applied: {readonly desired: Desired; readonly devices: ReadonlyMap<string, number>} | undefined;
 
-  constructor(host: () => DatapathHost, backoff: Backoff) {
+  constructor(host: () => DatapathHost, backoff: Backoff, quietly: Quietly) {
+    this.#quietly = quietly;
     this.#host = host;
     this.#backoff = backoff;
   }
@@ -111,8 +117,10 @@ export class Datapath {
 
   async #apply(planned: readonly Operation[]) {
     const now = performance.now();
-    const operations = planned.filter(({peer}) => !this.#backoff.isWaiting(peer ?? '', now));
-    const applied = await applyOperations(this.#host().rt, operations);
+    const isWaiting = ({peer = ''}: Operation) => this.#backoff.isWaiting(peer, now);
+    const [waiting, operations] = [planned.filter(isWaiting), planned.filter((each) => !isWaiting(each))];
+    const apply = () => applyOperations(this.#host().rt, operations);
+    const applied = await (operations.length > mostHeard ? this.#quietly(apply) : apply());
     const failed = applied.failed.map(({operation, error}) => ({
       peer: operation.peer,
       operation,
@@ -122,19 +130,29 @@ export class Datapath {
     const failedPeers = new Map(applied.deviceGone ? [] : failed.map(({peer, error}) => [peer ?? '', error]));
     for (const [peer, error] of failedPeers) this.#backoff.fail(peer, error);
     for (const {peer = ''} of operations) if (!failedPeers.has(peer)) this.#backoff.succeed(peer);
-    return {operations, failed, waiting: planned.length - operations.length, deviceGone: applied.deviceGone};
+    const peers = new Set(planned.map(({peer}) => peer ?? ''));
+    // What is put off has failed, and still does.
+    const before = waiting.map((operation) => ({
+      peer: operation.peer,
+      operation,
+      error: this.#backoff.errorOf(operation.peer ?? '') ?? '',
+    }));
+    return {operations, failed: [...failed, ...before], peers, deviceGone: applied.deviceGone};
   }
 
-  #settle(desired: Desired, {deviceGone, ...synced}: Synced & {readonly deviceGone: boolean}): Synced {
+  #settle(
+    desired: Desired,
+    {
+      deviceGone,
+      peers,
+      ...synced
+    }: Synced & {readonly deviceGone: boolean; readonly peers: ReadonlySet<string>},
+  ): Synced {
     const isWhole =
-      !deviceGone &&
-      synced.failed.length + synced.waiting + synced.obstacles.length + synced.deviceErrors.length === 0;
+      !deviceGone && synced.failed.length + synced.obstacles.length + synced.deviceErrors.length === 0;
     this.#applied = isWhole ? {desired, devices: synced.devices} : undefined;
-    // What is as it should be without an operation has nothing to be tried again for.
-    if (synced.kind === 'full') {
-      const open = new Set(synced.failed.map(({peer}) => peer ?? ''));
-      if (synced.waiting === 0) this.#backoff.keep(open);
-    }
+    // Who needs nothing done any more has nothing to be tried again for.
+    if (synced.kind === 'full') this.#backoff.keep(peers);
     return synced;
   }
 }

@@ -42,6 +42,8 @@ export class KernelWatch {
   readonly #log: Logger;
   readonly #onOverrun: () => void;
   #sockets: NetlinkSocket[] = [];
+  #route: NetlinkSocket | undefined;
+  #quiet = 0;
   #closed = false;
 
   constructor(
@@ -55,6 +57,20 @@ export class KernelWatch {
     this.#openFirewall();
   }
 
+  /**
+   * Does something that makes the kernel tell of thousands of things, all of them known, without listening; what others did
+   * meanwhile has to be looked for afterwards, of which the listener is told.
+   */
+  async quietly<T>(work: () => Promise<T>): Promise<T> {
+    this.#quiet++;
+    this.#route?.close();
+    try {
+      return await work();
+    } finally {
+      if (--this.#quiet === 0 && !this.#closed) this.#again(() => this.#openRoute());
+    }
+  }
+
   close(): void {
     this.#closed = true;
     for (const socket of this.#sockets) socket.close();
@@ -62,7 +78,7 @@ export class KernelWatch {
 
   #openRoute(): void {
     const groups = Object.values(routeGroups);
-    this.#open(
+    this.#route = this.#open(
       netlinkRoute,
       groups,
       (reply) => this.#hear(reply),
@@ -83,7 +99,12 @@ export class KernelWatch {
     }
   }
 
-  #open(protocol: number, groups: readonly number[], hear: (reply: Reply) => void, again: () => void): void {
+  #open(
+    protocol: number,
+    groups: readonly number[],
+    hear: (reply: Reply) => void,
+    again: () => void,
+  ): NetlinkSocket {
     const socket = new NetlinkSocket({
       protocol,
       onNotification: hear,
@@ -93,16 +114,21 @@ export class KernelWatch {
     });
     this.#sockets = [...this.#sockets.filter((each) => !each.closed), socket];
     for (const group of groups) socket.join(group);
+    return socket;
   }
 
   #reopen(error: NetlinkError, again: () => void): void {
     if (this.#closed) return;
     if (error.errno === enobufs) this.#onOverrun();
     this.#log.warn({error}, 'what the kernel told was lost; everything is looked at again');
+    this.#again(again);
+  }
+
+  #again(open: () => void): void {
     try {
-      again();
-    } catch (cause) {
-      this.#log.error({error: cause}, 'the kernel cannot be listened to; it is looked at by the clock');
+      open();
+    } catch (error) {
+      this.#log.error({error}, 'the kernel cannot be listened to; it is looked at by the clock');
     }
     this.#listener.onLost();
   }

@@ -52,6 +52,7 @@ export function createOverlayModule(context: AgentContext): AgentModule {
         agents()
           .filter((each) => each !== agent && each.network)
           .map((each) => each.network!),
+      quietly: (work) => (watch ? watch.quietly(work) : work()),
       onNetwork: () =>
         agents()
           .filter((each) => each !== agent)

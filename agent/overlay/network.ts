@@ -1,53 +1,35 @@
-import type {Host} from '../../lib/host.ts';
 import {describeFailure} from '../../lib/cni/failure.ts';
-import {formatIp} from '../../lib/ip/address.ts';
+import {sameCidr} from '../../lib/ip/cidr.ts';
 import type {Logger} from '../../lib/log.ts';
-import {findDirect} from '../../lib/overlay/direct.ts';
-import type {Membership as Members} from '../../lib/overlay/desired.ts';
 import {endpointDirectory} from '../../lib/overlay/endpoint-file.ts';
-import type {Member, OverlayNetwork} from '../../lib/overlay/member.ts';
-import {segmentBridgeName} from '../../lib/overlay/segment-bridge.ts';
-import type {Desired, LocalSettings} from '../../lib/overlay/state.ts';
+import type {OverlayNetwork} from '../../lib/overlay/member.ts';
+import type {Desired} from '../../lib/overlay/state.ts';
 import {createMembership} from '../membership/conf.ts';
 import type {Membership, Snapshot} from '../membership/membership.ts';
 import {Backoff} from './backoff.ts';
-import type {OverlayConf, OverlayNetworkConf} from './conf.ts';
 import {Datapath, type Synced} from './datapath.ts';
-import {findDelta} from './delta.ts';
+import {findDelta, sameList} from './delta.ts';
 import {Encryption} from './encryption.ts';
 import {EndpointWatch} from './endpoint-watch.ts';
 import {Expected} from './expected.ts';
-import {Firewall, type Neighbours} from './firewall.ts';
+import {Firewall} from './firewall.ts';
 import type {KernelListener} from './kernel-watch.ts';
 import {internMembers} from './intern.ts';
 import {ReconcileLoop, type Wake} from './loop.ts';
-import type {OverlayMetrics} from './metrics.ts';
+import type {NetworkContext} from './network-context.ts';
 import {networkLog} from './network-log.ts';
+import {ensurePathMtu} from './path-mtu.ts';
 import {PeerKeeper} from './peers.ts';
+import {NetworkPlanner} from './planner.ts';
 import {Publication, type Working} from './publication.ts';
 import {readPublishedSubnets} from './publish.ts';
 import {findReasons} from './reasons.ts';
 import {Reporter} from './report.ts';
-import {advertisementOf, formatAdvertisement, planSelf} from './self.ts';
 import {describeNetwork} from './status.ts';
 import {UnderlayFollower} from './underlay-follow.ts';
 
-/** What one network is made with. */
-export interface NetworkContext {
-  readonly conf: OverlayNetworkConf;
-  readonly overlay: OverlayConf;
-  /** This host's name among the members. */
-  readonly node: string;
-  readonly host: Host;
-  readonly log: Logger;
-  readonly metrics: OverlayMetrics;
-  /** Directory of the state files. */
-  readonly runDir: string;
-  /** The other networks of this host. */
-  readonly neighbours: Neighbours;
-  /** What the other networks are kept apart from has changed. */
-  readonly onNetwork: () => void;
-}
+// What nftables refuses it seldom takes a moment later.
+const firewallRetryMs = 5000;
 
 type Changed = Parameters<KernelListener['onLink']>[0];
 
@@ -63,6 +45,7 @@ export class OverlayNetworkAgent implements KernelListener {
   readonly #failures: Backoff;
   readonly #datapath: Datapath;
   readonly #encryption: Encryption;
+  readonly #planner: NetworkPlanner;
   readonly #firewall: Firewall;
   readonly #publication: Publication;
   readonly #reporter: Reporter;
@@ -70,11 +53,6 @@ export class OverlayNetworkAgent implements KernelListener {
   #snapshot: Snapshot | undefined;
   /** When the first snapshot came that is not applied yet. */
   #newsAt: number | undefined;
-  /** What was said last. */
-  #advertised: string | undefined;
-  /** Through which link peers are reached without a tunnel, by address; and for which it was asked. */
-  #direct: ReadonlyMap<string, number> = new Map();
-  #asked: ReadonlySet<string> = new Set();
   #desired: Desired | undefined;
   #synced: Synced | undefined;
   #expected: Expected | undefined;
@@ -104,7 +82,7 @@ export class OverlayNetworkAgent implements KernelListener {
     const guard = {graceMs: overlay.massDeleteGraceMs, lingerMs: overlay.removalDelayMs};
     this.#peers = new PeerKeeper({membership: this.#membership, loop: this.#loop, log, guard});
     this.#failures = new Backoff({firstMs: overlay.backoffMs, mostMs: overlay.backoffMaxMs});
-    this.#datapath = new Datapath(() => host, this.#failures);
+    this.#datapath = new Datapath(() => host, this.#failures, context.quietly);
     this.#encryption = new Encryption(host, conf);
     this.#firewall = new Firewall(host, conf, context.neighbours);
     const places = {name: conf.name, subnetFile: conf.subnetFile, runDir};
@@ -115,6 +93,10 @@ export class OverlayNetworkAgent implements KernelListener {
       conf.form === 'l2'
         ? new EndpointWatch(endpointDirectory(conf.name, runDir), {log, onChange})
         : undefined;
+    this.#planner = new NetworkPlanner({
+      ...{node: context.node, conf, host, membership: this.#membership},
+      ...{peers: this.#peers, encryption: this.#encryption, endpoints: this.#endpoints},
+    });
   }
 
   start(): void {
@@ -124,7 +106,7 @@ export class OverlayNetworkAgent implements KernelListener {
         this.#snapshot = internMembers(snapshot, this.#snapshot);
         this.#newsAt ??= performance.now();
         this.#loop.wake('delta');
-        if (before !== snapshot.network) this.#context.onNetwork();
+        if (!before || !sameList(before.ranges, snapshot.network.ranges, sameCidr)) this.#context.onNetwork();
       },
       onState: (state) => {
         this.#reporter.membershipIs(state);
@@ -221,8 +203,7 @@ export class OverlayNetworkAgent implements KernelListener {
   }
 
   #isOwn(ifindex: number): boolean {
-    for (const own of this.#synced?.devices.values() ?? []) if (own === ifindex) return true;
-    return false;
+    return new Set(this.#synced?.devices.values()).has(ifindex);
   }
 
   async #pass(wakes: ReadonlySet<Wake>): Promise<void> {
@@ -242,6 +223,7 @@ export class OverlayNetworkAgent implements KernelListener {
         await this.#firewall.ensure(desired, this.#encryption.through),
         await this.#firewall.countDrops(),
       );
+    if (this.#firewall.error !== undefined) this.#loop.retryIn(firewallRetryMs);
     this.#failures.succeed('pass');
     this.#passError = undefined;
     this.#publish();
@@ -256,7 +238,7 @@ export class OverlayNetworkAgent implements KernelListener {
     this.#desired = desired;
     if (kind === 'delta' && delta) this.#expected?.update(delta);
     else this.#expected = undefined;
-    this.#ensureSettings();
+    ensurePathMtu(this.#context);
     await this.#encryption.ensure();
     const quick = kind === 'delta' ? await this.#datapath.syncDelta(desired) : undefined;
     this.#synced = quick ?? (await this.#datapath.syncAll(desired));
@@ -276,66 +258,15 @@ export class OverlayNetworkAgent implements KernelListener {
     this.#publish();
   }
 
-  /** What the kernel shall have; `undefined` while too little is known. Tells the membership of this host. */
+  /** What the kernel shall have; `undefined` while too little is known. */
   async #planDesired(kind: 'delta' | 'full'): Promise<Desired | undefined> {
     const {underlay} = this.#underlay;
     const snapshot = this.#snapshot;
     if (!snapshot || !underlay) return undefined;
-    const {node, conf} = this.#context;
-    const self = planSelf({
-      node,
-      snapshot,
-      underlay,
-      publicAddresses: conf.underlay.publicAddresses,
-      endpoints: this.#endpoints?.read(),
-      plan: (members) => this.#plan(members),
-    });
-    const advertisement = advertisementOf(self);
-    const said = formatAdvertisement(advertisement);
-    if (said !== this.#advertised) this.#membership.advertise(advertisement);
-    this.#advertised = said;
+    const self = this.#planner.planSelf(snapshot, underlay);
     if (self.subnets.length === 0) return undefined;
-    const peers = this.#peers.judge(snapshot);
     this.#publication.withdrawOther(self.subnets);
-    if (snapshot.network.directRouting) await this.#lookForDirect(peers, kind);
-    return this.#plan({network: snapshot.network, self, peers});
-  }
-
-  #plan(members: Members): Desired {
-    return this.#encryption.plan(members, this.#settings());
-  }
-
-  #settings(): LocalSettings {
-    const {conf} = this.#context;
-    const {ifindex, mtu, addresses} = this.#underlay.underlay!;
-    return {
-      carrier: {ifindex, mtu, addresses},
-      ...(conf.mtu !== undefined && {mtu: conf.mtu}),
-      ...(conf.form === 'l2' && {bridge: this.#bridge()}),
-      direct: this.#direct,
-    };
-  }
-
-  #bridge(): string {
-    return this.#context.conf.bridge ?? segmentBridgeName(this.#snapshot?.network.vni ?? 0);
-  }
-
-  async #lookForDirect(peers: readonly Member[], kind: 'delta' | 'full'): Promise<void> {
-    const addresses = peers.flatMap(({underlay}) => underlay);
-    if (kind === 'delta' && addresses.every((ip) => this.#asked.has(formatIp(ip)))) return;
-    this.#direct = await findDirect(this.#context.host.rt, addresses);
-    this.#asked = new Set(addresses.map(formatIp));
-  }
-
-  /** Forwarded packets learn of a narrower path only if the host lets them (`df` of the device is "inherit"). */
-  #ensureSettings(): void {
-    const {conf, host} = this.#context;
-    if (!conf.pathMtu || conf.form === 'l2') return;
-    try {
-      host.sysctl.ensure('net/ipv4/ip_forward_use_pmtu', '1');
-    } catch (error) {
-      this.#log.debug({error}, 'net.ipv4.ip_forward_use_pmtu cannot be set');
-    }
+    return this.#planner.plan({snapshot, underlay, self}, kind);
   }
 
   #publish(): void {
@@ -369,7 +300,7 @@ export class OverlayNetworkAgent implements KernelListener {
       mtu: Math.min(...this.#desired.devices.map(({mtu}) => mtu)),
       // Where the agent cannot, the plugin has other means.
       masquerade: conf.masquerade && !this.#firewall.isMissing,
-      bridge: conf.form === 'l2' ? this.#bridge() : undefined,
+      bridge: this.#planner.bridge(this.#snapshot.network),
     };
   }
 }
