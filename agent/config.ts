@@ -8,6 +8,7 @@ import {cniShape} from './cni/conf.ts';
 import {absolutePath} from './fields.ts';
 import {httpShape} from './http/conf.ts';
 import {overlayShape} from './overlay/conf.ts';
+import {repairShape} from './repair/conf.ts';
 import {namesShape} from './names/conf.ts';
 import {registryShape} from './registry/conf.ts';
 import {servicesShape} from './services/conf.ts';
@@ -32,7 +33,7 @@ const agentShape = prepareShape(
     services: z.optional(servicesShape),
     registry: z.optional(registryShape),
     sharing: z.optional(sharingShape),
-    repair: z.optional(z.unknown()),
+    repair: z.optional(repairShape),
   }),
 );
 

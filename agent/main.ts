@@ -14,6 +14,8 @@ import {useCompilers} from './lifecycle/compilers.ts';
 import {findServiceManager} from './lifecycle/notify.ts';
 import {runService} from './lifecycle/run.ts';
 import {modules} from './modules.ts';
+import {repairRow} from './repair/module.ts';
+import type {Plugins} from './repair/repairs.ts';
 
 /*
  * Entry of the agent's bundle, which is not in the start-up snapshot. cli/main.ts evaluates it for `weft agent`.
@@ -25,6 +27,7 @@ export interface AgentOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly release: {readonly version: string; readonly id: string};
   readonly openCalls: () => PluginCalls;
+  readonly plugins: Plugins;
 }
 
 /** Reads a configuration as the agent would. Throws ConfigError. */
@@ -33,7 +36,13 @@ export function checkConfig(file: string | undefined): void {
 }
 
 /** Runs the agent until it is told to end; gives the exit code. Throws for a configuration that cannot work. */
-export async function runAgent({configFile, env, release, openCalls}: AgentOptions): Promise<number> {
+export async function runAgent({
+  configFile,
+  env,
+  release,
+  openCalls,
+  plugins,
+}: AgentOptions): Promise<number> {
   useCompilers();
   const config = readConfig(configFile);
   const file = configFile === undefined ? undefined : resolve(configFile);
@@ -44,7 +53,7 @@ export async function runAgent({configFile, env, release, openCalls}: AgentOptio
   const host = createHost();
   const metrics = createMetrics(release);
   const agent = createAgent({
-    rows: [cniRow(openCalls), ...modules],
+    rows: [cniRow(openCalls), ...modules, repairRow(plugins)],
     context: {config, log, host, metrics, node: config.node ?? hostname(), catalog: new Catalog()},
     about: {
       version: release.version,

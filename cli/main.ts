@@ -79,7 +79,8 @@ const agent = (): AgentProgram => {
   const {runAgent, checkConfig} = loadAgent();
   return {
     check: checkConfig,
-    run: (options) => runAgent({...options, release, openCalls}),
+    run: (options) =>
+      runAgent({...options, release, openCalls, plugins: {byName: plugins, openHost: createHost}}),
   };
 };
 

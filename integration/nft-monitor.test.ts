@@ -16,7 +16,7 @@ test('of what is removed, the tables and who did it are told', async (t) => {
   t.teardown(() => monitor.close());
   const heard = async () => {
     for (let i = 0; i < 100 && removals.length === 0; i++) await sleep(50);
-    return removals.splice(0).map(({tables, process}) => [[...tables].sort(), process]);
+    return removals.splice(0).map(({tables, thread}) => [[...tables].sort(), thread]);
   };
   // What is made is nothing to tell.
   await run(

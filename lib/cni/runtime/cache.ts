@@ -109,6 +109,27 @@ function parseCached(text: string): CachedAttachment | undefined {
   };
 }
 
+/** An attachment with what its ADD was asked, and what it gave. */
+export interface CachedAdd {
+  readonly attachment: CachedAttachment;
+  /** The text of the configuration: a list, or of a single plugin. */
+  readonly config: string;
+  readonly result: JsonObject;
+}
+
+/** Reads the text of one file; `undefined` where it is no attachment, or of the time when the cache was the result alone. */
+export function parseCachedAdd(text: string): CachedAdd | undefined {
+  const attachment = parseCached(text);
+  if (!attachment) return undefined;
+  const {config, result} = JSON.parse(text) as JsonObject;
+  if (typeof config !== 'string' || typeof result !== 'object' || result === null) return undefined;
+  return {
+    attachment,
+    config: Buffer.from(config, 'base64').toString(),
+    result: result as unknown as JsonObject,
+  };
+}
+
 type CacheKey = Pick<CachedAttachment, 'network' | 'containerId' | 'ifName'>;
 
 function cacheFile(folder: string, {network, containerId, ifName}: CacheKey): string {

@@ -85,6 +85,24 @@ function findUsableResult(
   }
 }
 
+/** What one plugin of a chain is told. */
+export interface PluginInput {
+  readonly type: string;
+  readonly conf: JsonObject;
+}
+
+/** What CHECK tells each plugin of a chain of an attachment whose ADD gave `output`. */
+export function planChecks(
+  network: Network,
+  attachment: CachedAttachment,
+  output: Output,
+): readonly PluginInput[] {
+  return network.plugins.map((plugin) => ({
+    type: pluginType(plugin),
+    conf: sortKeys(pluginConf(network, plugin, attachment, output)) as JsonObject,
+  }));
+}
+
 /** CHECK, first plugin to last; nothing for a network with `disableCheck`. */
 export async function checkNetwork(runtime: Runtime, network: Network, given: AttachmentArgs): Promise<void> {
   if (!isAtLeast(network.cniVersion, sinceVersion.CHECK)) {

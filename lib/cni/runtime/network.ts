@@ -138,6 +138,12 @@ function parseSinglePlugin(text: string): Network {
   return {name, cniVersion, disableCheck: false, disableGC: false, plugins: [plugin], text};
 }
 
+/** Reads the text of a list, or of the only plugin of a network: what runtimes note of an attachment. */
+export function parseAnyNetwork(text: string): Network {
+  const object = parseObject(text, 'error parsing configuration');
+  return findKey(object, 'plugins') === undefined ? parseSinglePlugin(text) : parseNetwork(text);
+}
+
 /** The `type` of a plugin object in any spelling: the name of its executable. */
 export function pluginType(plugin: JsonObject): string {
   const type = findKey(plugin, 'type');

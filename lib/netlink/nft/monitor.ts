@@ -30,10 +30,8 @@ const deletions: ReadonlySet<number> = new Set([
 export interface NftRemoval {
   /** The names of the tables it removed, or removed something of, in any family. */
   readonly tables: ReadonlySet<string>;
-  /** The port of the socket that asked for it (`NetlinkSocket.port`). */
-  readonly port: number;
-  /** What the kernel knows the process by that asked for it: at most 15 characters. */
-  readonly process: string;
+  /** What the kernel knows the thread by that asked for it, at most 15 characters: "nft", and "MainThread" of Node. */
+  readonly thread: string;
 }
 
 export interface NftMonitorOptions {
@@ -104,8 +102,7 @@ export class NftMonitor {
     if (tables.size === 0) return;
     this.#tables = new Set();
     const {name = ''} = generationAttrs.get(buffer, body, end);
-    // The last field of struct nlmsghdr, right in front of the body.
-    this.#options.onRemoval({tables, process: name, port: buffer.readUInt32LE(start - 4)});
+    this.#options.onRemoval({tables, thread: name});
   }
 
   /** What comes between two sockets is lost as well, so the word is given when the new one listens. */
