@@ -130,6 +130,37 @@ test('what a flush took of a live container is there again: masquerade, ports, f
   t.is(await cnitool('del', 'pod', 8080), 0);
 });
 
+test('what the delegate of flannel made is made anew as well', async (t) => {
+  const {host, start} = await makeMended(t);
+  await host.addNetns('pod');
+  await host.write(
+    '/run/flannel/subnet.env',
+    `FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.7.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n`,
+  );
+  await host.write(
+    '/etc/cni/net.d/20-flannel.conflist',
+    JSON.stringify({
+      cniVersion: '1.0.0',
+      name: 'cbr0',
+      plugins: [
+        {type: 'flannel', delegate: {bridge: 'cni1', hairpinMode: true, isDefaultGateway: true}},
+        {type: 'portmap', capabilities: {portMappings: true}},
+      ],
+    }),
+  );
+  const cnitool = (verb: string) =>
+    host.run([`${pluginDir}/cnitool`, verb, 'cbr0', '/run/netns/pod'], {
+      mayFail: true,
+      env: {CNI_PATH: pluginDir, NETCONFPATH: '/etc/cni/net.d'},
+    });
+  t.is((await cnitool('add')).code, 0);
+  t.is((await cnitool('check')).code, 0);
+  await start();
+  await host.sh('nft flush ruleset');
+  await eventually(t, 'masqueraded', async () => (await cnitool('check')).code === 0);
+  t.regex(await ruleset(host), /10\.244\.7\.2 comment "[^"]*cnitool/);
+});
+
 test('an agent that was not there when it happened finds out when it starts', async (t) => {
   const mended = await makeMended(t);
   const {host, cnitool, start} = mended;

@@ -4,6 +4,7 @@ import {findKey} from '../../lib/cni/shape.ts';
 import type {JsonObject} from '../../lib/cni/types.ts';
 import type {Host} from '../../lib/host.ts';
 import {parseVxlanConf} from './conf.ts';
+import {forCheck} from './delegated.ts';
 import {checkEndpoint} from './endpoint.ts';
 import {listCidrs, readHostNetwork} from './host-network.ts';
 import {rangesOf, renderDelegate} from './render.ts';
@@ -47,14 +48,4 @@ export async function check(call: Call, host: Host): Promise<void> {
 function delegateType(type: string, saved: JsonObject | undefined): string {
   const noted = saved && findKey(saved, 'type');
   return typeof noted === 'string' ? noted : type;
-}
-
-/** The previous result is of today's version, whatever the configuration said at the time of the ADD. */
-function forCheck({conf}: Call, delegate: JsonObject): JsonObject {
-  const [cniVersion, prevResult] = [findKey(conf, 'cniVersion'), findKey(conf, 'prevResult')];
-  return {
-    ...delegate,
-    ...(cniVersion !== undefined && {cniVersion}),
-    ...(prevResult !== undefined && {prevResult}),
-  };
 }
