@@ -15,7 +15,7 @@ export interface Own {
  */
 export function isOwnFile(file: string, {program, trailer}: Own): boolean {
   try {
-    return realpathSync(file) === program || readEnd(file, trailer.length) === trailer;
+    return readEnd(file, trailer.length) === trailer || realpathSync(file) === program;
   } catch {
     // What cannot be read is executed; the kernel then says what is wrong with it.
     return false;

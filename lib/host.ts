@@ -2,7 +2,7 @@ import type {Netlink} from './netlink/netlink.ts';
 import {LinkRemover, type LinkRemoving} from './netlink/route/link-remover.ts';
 import {openNetfilterSocket} from './netlink/nft/socket.ts';
 import {openRouteSocket, type RouteSocket} from './netlink/route/socket.ts';
-import {Netns} from './netns/netns.ts';
+import {keepHome, Netns} from './netns/netns.ts';
 import {sysctl, type Sysctl} from './netns/sysctl.ts';
 
 /**
@@ -47,6 +47,7 @@ export interface HostOptions {
 export function createHost({timeoutMs = 5000, manyCalls = false}: HostOptions = {}): Host {
   let rt: ReturnType<typeof openRouteSocket> | undefined;
   let nft: ReturnType<typeof openNetfilterSocket> | undefined;
+  if (manyCalls) keepHome();
   const route = () => {
     if (!rt || rt.closed) rt = openRouteSocket({timeoutMs});
     return rt;

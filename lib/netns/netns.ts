@@ -17,6 +17,16 @@ export function isNetnsNotFound(error: unknown): boolean {
   return error instanceof NetnsNotFoundError;
 }
 
+/** What `keepHome` keeps. */
+let kept: Netns | undefined;
+/** Whether the thread is in another namespace at this moment. */
+let isAway = false;
+
+/** Looks up once where to return to, instead of at every `run`: for a process that never moves for good. */
+export function keepHome(): void {
+  kept ??= Netns.current();
+}
+
 /** A network namespace, held by an open file: it lives on while its path and its processes go. */
 export class Netns {
   readonly path: string;
@@ -71,7 +81,9 @@ export class Netns {
    * stays here. If the thread cannot return, the process is aborted: everything after would hit the wrong namespace.
    */
   run<T>(work: () => T): T {
-    using home = Netns.current();
+    using opened = isAway || !kept ? Netns.current() : undefined;
+    const home = opened ?? kept!;
+    const wasAway = isAway;
     try {
       setns(this.fd);
     } catch (cause) {
@@ -80,9 +92,11 @@ export class Netns {
       throw new Error(`error switching to ns ${this.path}: ${errnoText(errno)}${remedy}`, {cause});
     }
     let result: T;
+    isAway = true;
     try {
       result = work();
     } finally {
+      isAway = wasAway;
       try {
         setns(home.fd);
       } catch {
