@@ -49,7 +49,7 @@ when there is a problem, with 0 when there are at most warnings.`,
         ...(await attempt('forwarding', () => checkForwarding(host))),
         ...(await attempt('firewall', () => checkFirewall(host, networks))),
         ...(await attempt('addresses', () => checkReservations(confDir))),
-        ...(await attempt('agent', () => checkAgent({runDir, agentConf, release}))),
+        ...(await attempt('agent', () => checkAgent(host, {runDir, agentConf, release}))),
       ];
       if (values.json) out(JSON.stringify(all, undefined, 2));
       else for (const line of formatFindings(all)) out(line);

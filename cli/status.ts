@@ -2,6 +2,8 @@ import {parseArgs} from 'node:util';
 import {withStore} from '../lib/store/store.ts';
 import {formatRange, sizeOf} from '../plugins/host-local/range.ts';
 import {countUse} from '../plugins/host-local/usage.ts';
+import {defaultRunDir} from './agent-api.ts';
+import {describeAgent, findAgentStatus} from './agent-status.ts';
 import type {Command} from './command.ts';
 import {layoutOf} from './installation/layout.ts';
 import {describeKind, findInstalled, type Installed} from './installation/state.ts';
@@ -29,19 +31,22 @@ export const status: Command = {
   usage: `weft status [options]
 
   --json            print {"networks": [{"name", "dataDir", "used", "sets": [{"ranges", "used", "free"}]}],
-                    "installed": {"binDir", "version", "files": "stubs" or "clients", "socket"}}
+                    "installed": {"binDir", "version", "files": "stubs" or "clients", "socket"},
+                    "agent": what the agent says of itself and of its modules, where one runs}
+  --run-dir DIR     where the agent has its sockets (default ${defaultRunDir})
   --conf-dir DIR    folder of network configurations (default /etc/cni/net.d)
   --bin-dir DIR     folder of plugins (default /opt/cni/bin)
   --data-dir DIR    where reservations are, whatever the configurations say (default: what they say, and
                     /var/lib/cni/networks)
 
-Shows networks that get their addresses from host-local, directories of reservations without a configuration, and which
-weft is installed how.`,
+Shows networks that get their addresses from host-local, directories of reservations without a configuration, which weft is
+installed how, and of the agent the overlay networks with their peers, and what differs from what is desired.`,
   async run({args, out, err}) {
     const {values} = parseArgs({
       args: [...args],
       options: {
         json: {type: 'boolean', default: false},
+        'run-dir': {type: 'string', default: defaultRunDir},
         'conf-dir': {type: 'string', default: '/etc/cni/net.d'},
         'bin-dir': {type: 'string', default: '/opt/cni/bin'},
         'data-dir': {type: 'string'},
@@ -55,14 +60,17 @@ weft is installed how.`,
     const found: NetworkStatus[] = [];
     for (const network of networks) found.push(await statusOf(network));
     const installed = findInstalled(layoutOf(values['bin-dir']));
+    const agent = await findAgentStatus(values['run-dir'], (message) => err(`weft status: ${message}`));
     if (values.json) {
       const about = installed && summarize(installed, values['bin-dir']);
-      out(JSON.stringify({networks: found, ...(about && {installed: about})}, asNumber, 2));
+      const shown = {networks: found, ...(about && {installed: about}), ...(agent && {agent})};
+      out(JSON.stringify(shown, asNumber, 2));
       return 0;
     }
     if (found.length === 0) out('there is no network with addresses from host-local');
     else for (const line of formatTable(rowsOf(found))) out(line);
     if (installed) out(`weft ${installed.version} in ${values['bin-dir']}: ${describeKind(installed)}`);
+    if (agent) for (const line of describeAgent(agent)) out(line);
     return 0;
   },
 };

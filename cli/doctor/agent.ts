@@ -1,19 +1,20 @@
 import {existsSync} from 'node:fs';
 import {describeFailure} from '../../lib/cni/failure.ts';
+import type {Host} from '../../lib/host.ts';
 import {askAgent} from '../agent-api.ts';
 import type {Release} from '../release.ts';
 import {about, type Finding} from './finding.ts';
+import {checkOverlay, type OverlayStatus} from './overlay.ts';
 
 /** Whether the node agent runs, where one is configured, whether it is of this build, and what it lacks. */
-export async function checkAgent({
-  runDir,
-  agentConf,
-  release,
-}: {
-  readonly runDir: string;
-  readonly agentConf: string;
-  readonly release: Release;
-}): Promise<readonly Finding[]> {
+export async function checkAgent(
+  host: Host,
+  {
+    runDir,
+    agentConf,
+    release,
+  }: {readonly runDir: string; readonly agentConf: string; readonly release: Release},
+): Promise<readonly Finding[]> {
   const {ok, warning, problem} = about('agent');
   const isConfigured = existsSync(agentConf);
   try {
@@ -28,7 +29,12 @@ export async function checkAgent({
       ];
     }
     const status = await askAgent('/status', {runDir});
-    const {version, build} = JSON.parse(status?.text ?? '{}') as {version?: string; build?: string};
+    const {version, build, modules} = JSON.parse(status?.text ?? '{}') as {
+      version?: string;
+      build?: string;
+      modules?: {overlay?: OverlayStatus};
+    };
+    const overlay = modules?.overlay ? await checkOverlay(host, modules.overlay) : [];
     const others =
       build === release.id
         ? []
@@ -38,9 +44,9 @@ export async function checkAgent({
               'systemctl restart weft-agent',
             ),
           ];
-    if (ready.code === 200) return [...others, ok('it is ready')];
+    if (ready.code === 200) return [...others, ok('it is ready'), ...overlay];
     const reasons = ready.text.trim().split('\n');
-    return [...others, ...reasons.map((line) => problem(`not ready: ${line}`))];
+    return [...others, ...reasons.map((line) => problem(`not ready: ${line}`)), ...overlay];
   } catch (error) {
     return [
       problem(

@@ -2,8 +2,12 @@ import {mkdtempSync, rmSync} from 'node:fs';
 import {createServer} from 'node:http';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
+import type {Host} from '../../../lib/host.ts';
 import test, {type ExecutionContext} from 'ava';
 import {checkAgent} from '../../../cli/doctor/agent.ts';
+
+// Without an overlay nothing is asked of the kernel.
+const host = {} as Host;
 
 const release = {version: '0.2.0', id: '0123456789abcdef'};
 
@@ -19,7 +23,7 @@ async function check(t: ExecutionContext, routes: Readonly<Record<string, string
     rmSync(runDir, {recursive: true, force: true});
   });
   await new Promise<void>((resolve) => server.listen(join(runDir, 'agent.sock'), resolve));
-  const findings = await checkAgent({runDir, agentConf: '/nonexistent', release});
+  const findings = await checkAgent(host, {runDir, agentConf: '/nonexistent', release});
   server.closeAllConnections();
   return findings.map(({severity, message}) => `${severity}: ${message}`);
 }
@@ -49,6 +53,6 @@ test('no agent', async (t) => {
   const runDir = mkdtempSync(join(tmpdir(), 'weft-'));
   t.teardown(() => rmSync(runDir, {recursive: true, force: true}));
   const options = {runDir, release};
-  t.like(await checkAgent({...options, agentConf: '/nonexistent'}), [{severity: 'ok'}]);
-  t.like(await checkAgent({...options, agentConf: runDir}), [{severity: 'problem'}]);
+  t.like(await checkAgent(host, {...options, agentConf: '/nonexistent'}), [{severity: 'ok'}]);
+  t.like(await checkAgent(host, {...options, agentConf: runDir}), [{severity: 'problem'}]);
 });

@@ -1,0 +1,60 @@
+import path from 'node:path';
+import type {Finding} from '../cli/doctor/finding.ts';
+import {testWith} from './harness/needs.ts';
+import {waitFor} from './harness/overlay-agent.ts';
+import {startStatic} from './harness/overlay-cluster.ts';
+import {makeRig, type RigHost} from './harness/overlay-rig.ts';
+import {pluginDir} from './harness/paths.ts';
+
+const test = testWith('root');
+const weft = path.join(pluginDir, 'weft');
+
+async function diagnose({host}: RigHost): Promise<readonly Finding[]> {
+  const {stdout} = await host.run([weft, 'doctor', '--json'], {mayFail: true});
+  const findings = JSON.parse(stdout) as Finding[];
+  return findings.filter(({subject}) => subject.startsWith('overlay'));
+}
+
+test('weft doctor and weft status know the peers of an overlay, and what is in the way to each', async (t) => {
+  const rig = await makeRig(t, {hosts: 3, far: true});
+  await startStatic(rig);
+  const h1 = rig.host('h1');
+  const says = async (pattern: RegExp) => {
+    let last: readonly Finding[] = [];
+    await waitFor(
+      `doctor says ${String(pattern)}`,
+      async () => {
+        last = await diagnose(h1);
+        return last.some(({message, remedy = ''}) => pattern.test(`${message} -> ${remedy}`));
+      },
+      {explain: () => JSON.stringify(last, undefined, 1), intervalMs: 200},
+    );
+  };
+  // The far host is behind a link of 1,400 bytes: what is sent whole to it is too large.
+  await says(/peer far: packets of 1430 bytes are (too large|lost).*mend the link/s);
+  const first = await diagnose(h1);
+  t.false(
+    first.some(({message}) => /peer h[23]/.test(message)),
+    JSON.stringify(first),
+  );
+  const {stdout} = await h1.host.run([weft, 'status']);
+  t.regex(stdout, /^agent \S+, process \d+: ready$/m);
+  t.regex(stdout, /^overlay pods: routed, VNI 1, MTU 1430, membership ready; 3 peers$/m);
+  t.regex(stdout, /^ {2}h2 +programmed +192\.168\.50\.12 /m);
+
+  await rig.host('h2').host.sh(
+    `nft add table inet closed
+     nft 'add chain inet closed input { type filter hook input priority 0 ; }'
+     nft add rule inet closed input udp dport 8472 drop`,
+  );
+  await rig.host('h3').unplug();
+  await says(
+    /peer h2: the host answers at 192\.168\.50\.12, but nothing comes through the tunnel.*UDP port/s,
+  );
+  await says(/peer h3 does not answer at 192\.168\.50\.13/);
+  await h1.host.sh(`ip link add flannel.99 type vxlan id 99 dstport 8472 dev eth0
+    nft add table inet mine
+    nft 'add chain inet mine input { type filter hook input priority 0 ; policy drop ; }'`);
+  await says(/the device flannel\.99 belongs to no network/);
+  await says(/mine input drops what comes in.*UDP port 8472/s);
+});
