@@ -6,7 +6,7 @@ import type {Attached} from './attachments.ts';
 
 /** The plugins of this program. They are evaluated apart from the agent, and need a host of their own making. */
 export interface Plugins {
-  readonly byName: ReadonlyMap<string, Plugin<Host>>;
+  readonly byName: {get(name: string): Plugin<Host> | undefined};
   openHost(): Host;
 }
 
