@@ -15,7 +15,8 @@ import {
 } from '../../netlink/route/link.ts';
 import {changeWireguard, getWireguard, type WireguardDevice} from '../../netlink/wireguard/device.ts';
 import {deviceAlias} from '../device-spec.ts';
-import {planTunnel, type SecureTunnel} from './plan.ts';
+import {planTunnel} from './plan-tunnel.ts';
+import type {SecureTunnel} from './plan.ts';
 
 /** What became of a tunnel. */
 export interface EnsuredTunnel {

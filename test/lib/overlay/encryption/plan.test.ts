@@ -14,11 +14,11 @@ import {
 import {
   EncryptionPlanner,
   encryptionPort,
-  planTunnel,
   tunnelName,
   type SecureTunnel,
 } from '../../../../lib/overlay/encryption/plan.ts';
 import {deriveVtepMac} from '../../../../lib/overlay/vtep-mac.ts';
+import {planTunnel} from '../../../../lib/overlay/encryption/plan-tunnel.ts';
 import {local, member, network} from '../members.ts';
 
 const secret = parseSecret(0, 'a secret that is long enough for this test');
