@@ -17,14 +17,15 @@ export function isNetnsNotFound(error: unknown): boolean {
   return error instanceof NetnsNotFoundError;
 }
 
-/** What `keepHome` keeps. */
+/** Whether `kept` is used: see `keepHome`. */
+let isKeeping = false;
 let kept: Netns | undefined;
 /** Whether the thread is in another namespace at this moment. */
 let isAway = false;
 
 /** Looks up once where to return to, instead of at every `run`: for a process that never moves for good. */
 export function keepHome(): void {
-  kept ??= Netns.current();
+  isKeeping = true;
 }
 
 /** A network namespace, held by an open file: it lives on while its path and its processes go. */
@@ -81,7 +82,8 @@ export class Netns {
    * stays here. If the thread cannot return, the process is aborted: everything after would hit the wrong namespace.
    */
   run<T>(work: () => T): T {
-    using opened = isAway || !kept ? Netns.current() : undefined;
+    if (isKeeping && !isAway) kept ??= Netns.current();
+    using opened = isKeeping && !isAway ? undefined : Netns.current();
     const home = opened ?? kept!;
     const wasAway = isAway;
     try {
