@@ -1,4 +1,4 @@
-import {chmodSync, existsSync, mkdirSync, rmSync} from 'node:fs';
+import {chmodSync, mkdirSync, rmSync} from 'node:fs';
 import {isAbsolute, join, resolve} from 'node:path';
 import {parseArgs} from 'node:util';
 import {type Command, type Context, UsageError} from './command.ts';
