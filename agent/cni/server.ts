@@ -18,12 +18,15 @@ export interface CniServerOptions {
   readonly maxCalls: number;
   readonly log: Logger;
   readonly metrics: CniMetrics;
+  /** What the requests of all calls together may take. */
+  readonly maxBytes?: number;
   /** How long a client may take to ask and to say `go`. */
   readonly timeoutMs?: number;
 }
 
-/** Of requests that are not complete, all together. */
-const mostBytes = 64 << 20;
+/** Of the requests of all calls together. */
+const mostBytes = 128 << 20;
+const tooMuch = 'too much is being asked at once';
 
 /** Serves plugin calls on a socket for root. */
 export class CniServer implements SessionHandler {
@@ -83,6 +86,7 @@ export class CniServer implements SessionHandler {
     const {calls, maxCalls} = this.#options;
     if (this.#isStopping) return 'the agent is stopping';
     if (this.size >= maxCalls) return `more than ${maxCalls} calls at once`;
+    if (this.#isFull()) return tooMuch;
     if (!calls.has(request.name)) return `no plugin "${request.name}"`;
     return findDifference(request, peerCredentials(descriptorOf(socket)), this.#surroundings);
   }
@@ -118,10 +122,14 @@ export class CniServer implements SessionHandler {
       .catch((error: unknown) => this.#options.log.error({error}, 'a call came to nothing'))
       .finally(() => this.#sessions.delete(session));
     socket.on('data', () => {
-      let bytes = 0;
-      if (session.size > 0) for (const each of this.#sessions) bytes += each.size;
-      if (bytes > mostBytes) session.refuseUnlessReady('too much is being asked at once');
+      if (session.isIncomplete && this.#isFull()) session.refuseUnlessReady(tooMuch);
     });
+  }
+
+  #isFull(): boolean {
+    let bytes = 0;
+    for (const {size} of this.#sessions) bytes += size;
+    return bytes > (this.#options.maxBytes ?? mostBytes);
   }
 }
 

@@ -38,6 +38,7 @@ export class Session {
   readonly #deadline: NodeJS.Timeout;
   #state: State = 'asked';
   #request: WarmRequest | undefined;
+  #requestSize = 0;
   #isGone = false;
   #served: Promise<void> = Promise.resolve();
 
@@ -66,9 +67,14 @@ export class Session {
     return this.#request !== undefined;
   }
 
-  /** Bytes held for a request that is not complete. */
+  /** Bytes held for its request, complete or not. */
   get size(): number {
-    return this.#reader.size;
+    return this.#reader.size + this.#requestSize;
+  }
+
+  /** Whether the rest of its request is to come. */
+  get isIncomplete(): boolean {
+    return this.#state === 'asked' && this.#reader.size > 0;
   }
 
   /** Ends a connection for which nothing is promised yet: the client runs the plugin itself. */
@@ -93,6 +99,7 @@ export class Session {
       const reason = this.#handler.refusal(request, this.#socket);
       if (reason !== undefined) return this.#refuse(reason);
       this.#request = request;
+      this.#requestSize = payload.length;
       this.#state = 'ready';
       this.#socket.write(ready);
     } else if (this.#state === 'ready' && type === frameTypes.go && payload.length === 0) {

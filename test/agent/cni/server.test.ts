@@ -21,11 +21,15 @@ const release = '# weft 0.1.0 0123456789abcdef\n';
 interface Setting {
   readonly call?: (name: string, io: PluginIo) => Promise<number>;
   readonly maxCalls?: number;
+  readonly maxBytes?: number;
   readonly timeoutMs?: number;
 }
 
 /** A server whose plugins do what a test says; by default they print what they are given. */
-async function start(t: ExecutionContext, {call = echo, maxCalls = 100, timeoutMs = 30_000}: Setting = {}) {
+async function start(
+  t: ExecutionContext,
+  {call = echo, maxCalls = 100, maxBytes, timeoutMs = 30_000}: Setting = {},
+) {
   const folder = mkdtempSync(join(tmpdir(), 'weft-cni-'));
   const path = join(folder, 'cni.sock');
   const metrics = new Registry();
@@ -33,6 +37,7 @@ async function start(t: ExecutionContext, {call = echo, maxCalls = 100, timeoutM
     path,
     calls: {trailer: release, has: (name) => name === 'bridge', call, close() {}},
     maxCalls,
+    ...(maxBytes !== undefined && {maxBytes}),
     timeoutMs,
     log: openLog({level: 'silent'}),
     metrics: createCniMetrics(metrics, () => server.size),
@@ -258,6 +263,30 @@ test('more calls than allowed are sent away', async (t) => {
   await Promise.all(calls);
   while (server.size > 0) await new Promise(setImmediate);
   t.is((await callWarm(request)).code, 0);
+});
+
+test('requests that together are too large are sent away, whole or not', async (t) => {
+  const gate = Promise.withResolvers<void>();
+  const {request, server} = await start(t, {
+    maxBytes: 1_500_000,
+    async call() {
+      await gate.promise;
+      return 0;
+    },
+  });
+  const large = {...request, stdin: 'x'.repeat(1 << 20)};
+  const first = callWarm(large);
+  while (server.size < 1) await new Promise(setImmediate);
+  const refused = {instanceOf: RefusedError, message: 'too much is being asked at once'};
+  await t.throwsAsync(callWarm(large), refused);
+  const connection = await openWarm(request.socket);
+  connection.socket.write(encodeFrame(1, encodeRequest(large).payload).subarray(0, 600_000));
+  t.is((await connection.next()).payload.toString(), refused.message);
+  const second = callWarm(request);
+  gate.resolve();
+  await Promise.all([first, second]);
+  while (server.size > 0) await new Promise(setImmediate);
+  t.is((await callWarm(large)).code, 0);
 });
 
 test('a client that says nothing, or stops in the middle, is left after a while', async (t) => {
