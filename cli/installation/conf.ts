@@ -16,7 +16,7 @@ const fileNames: Readonly<Record<string, string>> = {
   ptp: '50-weft-ptp.conflist',
   static: '60-weft-static.conflist',
   sbr: '70-weft-sbr.conflist',
-  discovery: '80-weft-named.conflist',
+  discovery: '82-weft-named.conflist',
 };
 
 export interface Conf {
