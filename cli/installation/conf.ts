@@ -17,6 +17,9 @@ const fileNames: Readonly<Record<string, string>> = {
   static: '60-weft-static.conflist',
   sbr: '70-weft-sbr.conflist',
   discovery: '82-weft-named.conflist',
+  flannel: '10-flannel.conflist',
+  vxlan: '80-weft-vxlan.conflist',
+  'vxlan-l2': '81-weft-l2.conflist',
 };
 
 export interface Conf {
