@@ -143,6 +143,29 @@ serial('each host has a subnet of its own, and containers reach each other', asy
       t.true(await pings(rig.host(from).host, 'pod', address));
 });
 
+serial('figures of a network that works', async (t) => {
+  const metric = await agents.get('h1')!.metrics();
+  const of = (name: string, labels = {}) => metric(`weft_overlay_${name}`, {network: 'pods', ...labels});
+  t.is(of('ready'), 1);
+  t.is(of('peers', {state: 'desired'}), 2);
+  t.is(of('peers', {state: 'programmed'}), 2);
+  t.is(of('peers', {state: 'failed'}), 0);
+  t.is(of('mtu'), 1430);
+  t.true(of('membership_revision') > 1);
+  t.true(of('lease_remaining_seconds') > 0 && of('lease_remaining_seconds') <= 5);
+  t.true(of('convergence_seconds_count') > 0 && of('reconcile_seconds_count') > 0);
+  t.true(of('ops_total', {kind: 'route', op: 'set', result: 'done'}) >= 4);
+  for (const none of [
+    'drift_repaired_total',
+    'stale_gc_total',
+    'duplicates',
+    'held_peers',
+    'conflict',
+    'nl_enobufs_total',
+  ])
+    t.is(of(none), 0, none);
+});
+
 serial('from a write in the store to the kernel', async (t) => {
   const before = await kernel.lines();
   const times: number[] = [];

@@ -49,6 +49,14 @@ export class HttpAgents {
     this.#tls = undefined;
   }
 
+  /** Ends all connections, those in use too: this host has another address, and nothing comes back to the old one. */
+  renew(): void {
+    this.#plain?.destroy();
+    this.#tls?.agent.destroy();
+    this.#plain = undefined;
+    this.#tls = undefined;
+  }
+
   close(): void {
     this.#plain?.destroy();
     this.#tls?.agent.destroy();

@@ -36,6 +36,10 @@ export function createOverlayMetrics(registry: Registry) {
       'Revision of the membership that is applied, where it is a number',
     ),
     age: gauge('membership_age_seconds', 'Time since the membership last said something or confirmed it'),
+    leaseRemaining: gauge(
+      'lease_remaining_seconds',
+      'How long the subnet stays ours without renewal, where it ends',
+    ),
     convergenceSeconds: histogram(
       'convergence_seconds',
       "From a membership's change to the kernel's last answer",

@@ -287,6 +287,7 @@ export class OverlayNetworkAgent implements KernelListener {
       held: this.#peers.held,
       state: this.#membership.state,
       revision: this.#snapshot?.revision,
+      leaseLeftS: this.#membership.leaseLeftS,
     });
   }
 

@@ -94,17 +94,20 @@ export class Reporter {
       held,
       state,
       revision,
+      leaseLeftS,
     }: {
       readonly mtu: number | undefined;
       readonly held: number;
       readonly state: MembershipState;
       readonly revision: string | undefined;
+      readonly leaseLeftS: number | undefined;
     },
   ): void {
     const network = this.#network;
     this.#metrics.ready.set({network}, reasons.length === 0 ? 1 : 0);
     this.#metrics.held.set({network}, held);
     if (mtu !== undefined) this.#metrics.mtu.set({network}, mtu);
+    if (leaseLeftS !== undefined) this.#metrics.leaseRemaining.set({network}, leaseLeftS);
     const number = Number(revision);
     if (Number.isSafeInteger(number)) this.#metrics.revision.set({network}, number);
     const now = performance.now();

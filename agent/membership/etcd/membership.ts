@@ -1,4 +1,5 @@
 import {readFileSync} from 'node:fs';
+import {formatIp} from '../../../lib/ip/address.ts';
 import type {OverlayNetwork} from '../../../lib/overlay/member.ts';
 import {pauseMs} from '../backoff.ts';
 import {HttpAgents} from '../http-agents.ts';
@@ -148,6 +149,9 @@ class EtcdMembership implements Membership {
   }
 
   advertise(self: Advertisement): void {
+    const before = this.#self?.underlay.map(formatIp).join();
+    // What is under way over connections from an address that is gone would only run into its time limit.
+    if (before !== undefined && before !== self.underlay.map(formatIp).join()) this.#agents.renew();
     this.#self = self;
     this.#register();
   }
