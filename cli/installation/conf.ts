@@ -32,7 +32,7 @@ export function getConf(
   name: string,
   {confDir, assets}: {confDir: string; assets: Pick<Assets, 'list' | 'read'>},
 ): Conf {
-  const keys = assets.list().filter((key) => key.startsWith('conf/'));
+  const keys = assets.list().filter((key) => key.startsWith('conf/') && key.endsWith('.conflist'));
   const key = keys.find((each) => nameOf(each) === name);
   if (key === undefined) {
     throw new Error(`there is no configuration "${name}": --conf takes ${keys.map(nameOf).join(', ')}`);
