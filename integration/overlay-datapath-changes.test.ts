@@ -32,7 +32,7 @@ async function joined(t: ExecutionContext): Promise<readonly [OverlayHost, Overl
 }
 
 async function ping(t: ExecutionContext, host: OverlayHost, to = '10.244.2.1'): Promise<void> {
-  await t.notThrowsAsync(host.run('ping', '-c', '1', '-W', '5', to));
+  await t.notThrowsAsync(host.run('ping', '-c', '3', '-i', '0.3', '-W', '10', to));
 }
 
 const steps = {
@@ -122,8 +122,9 @@ test('what flannel left is taken over: the device stays, the routes change their
 test('another address and another MTU of the underlay are taken in place', async (t) => {
   const [a, b] = await joined(t);
   const {ifindex} = await getLink(a.rt, {name: 'flannel.1'});
-  await a.run('ip', 'addr', 'add', '192.168.50.11/24', 'dev', 'eth0');
+  // The other way round the new one would go with the old, whose secondary it was.
   await a.run('ip', 'addr', 'del', '192.168.50.1/24', 'dev', 'eth0');
+  await a.run('ip', 'addr', 'add', '192.168.50.11/24', 'dev', 'eth0');
   for (const host of [a, b]) await setLink(host.rt, {name: 'eth0'}, {mtu: 1400});
   const moved = {...members[0]!, underlay: [parseIp('192.168.50.11')!]};
   const settings = (host: OverlayHost, address: string): LocalSettings => ({
@@ -134,7 +135,9 @@ test('another address and another MTU of the underlay are taken in place', async
   t.is(atA.devices[0]!.link.ifindex, ifindex);
   t.regex(atA.devices[0]!.what, /local 192\.168\.50\.1 -> 192\.168\.50\.11, mtu 1450 -> 1350/);
   t.deepEqual(atB.operations, [`bridge fdb replace ${members[0]!.macs[4]} dev flannel.1 dst 192.168.50.11`]);
-  await t.notThrowsAsync(a.run('ping', '-c', '1', '-W', '5', '-M', 'do', '-s', '1322', '10.244.2.1'));
+  await t.notThrowsAsync(
+    a.run('ping', '-c', '3', '-i', '0.3', '-W', '10', '-M', 'do', '-s', '1322', '10.244.2.1'),
+  );
 });
 
 test('a peer of the same segment without a tunnel, and with one again', async (t) => {
@@ -152,7 +155,9 @@ test('a peer of the same segment without a tunnel, and with one again', async (t
   await reconcile(t, b, {network, members, local: {...makeLocal(b), direct: both}});
   await ping(t, a);
   // As large as the underlay carries: there is no tunnel.
-  await t.notThrowsAsync(a.run('ping', '-c', '1', '-W', '5', '-M', 'do', '-s', '1472', '10.244.2.1'));
+  await t.notThrowsAsync(
+    a.run('ping', '-c', '3', '-i', '0.3', '-W', '10', '-M', 'do', '-s', '1472', '10.244.2.1'),
+  );
   for (const host of [a, b]) await reconcile(t, host, {network, members});
   await ping(t, a);
 });

@@ -14,7 +14,7 @@ import {testWith} from './harness/needs.ts';
 const test = testWith('root');
 
 async function ping(t: ExecutionContext, host: OverlayHost, to: string, ...more: string[]) {
-  await t.notThrowsAsync(host.run('ping', '-c', '1', '-W', '5', ...more, to), to);
+  await t.notThrowsAsync(host.run('ping', '-c', '3', '-i', '0.3', '-W', '10', ...more, to), to);
 }
 
 const combinations: readonly {readonly overlay: Family[]; readonly underlay: Family[]}[] = [

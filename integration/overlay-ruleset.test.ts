@@ -38,7 +38,7 @@ async function joined(t: ExecutionContext): Promise<readonly [OverlayHost, Overl
 }
 
 const ping = (host: OverlayHost, to: string, ...more: string[]) =>
-  host.run('ping', '-c', '1', '-W', '2', ...more, to);
+  host.run('ping', '-c', '1', '-W', '3', ...more, to);
 
 /** Packets counted by the rules whose text has this in it. */
 async function counted(host: OverlayHost, text: string): Promise<number> {
