@@ -1,9 +1,9 @@
 import {writeFile} from 'node:fs/promises';
 import path from 'node:path';
 import {setTimeout} from 'node:timers/promises';
-import {EtcdClient} from '../agent/membership/etcd/client.ts';
+import {EtcdClient} from '../agent/etcd/client.ts';
 import {formatLease} from '../agent/membership/etcd/flannel-lease.ts';
-import {HttpAgents} from '../agent/membership/http-agents.ts';
+import {HttpAgents} from '../agent/outbound/http-agents.ts';
 import {formatIp, parseIp} from '../lib/ip/address.ts';
 import {formatCidr} from '../lib/ip/cidr.ts';
 import {keepLog} from '../test/helpers/membership-recorder.ts';

@@ -1,10 +1,10 @@
 import {readFileSync} from 'node:fs';
 import {Gauge} from 'prom-client';
-import {EtcdClient} from '../membership/etcd/client.ts';
-import {KeptLease} from '../membership/etcd/lease.ts';
-import {Store} from '../membership/etcd/store.ts';
-import type {KeyValue} from '../membership/etcd/wire.ts';
-import {HttpAgents} from '../membership/http-agents.ts';
+import {EtcdClient} from '../etcd/client.ts';
+import {KeptLease} from '../etcd/lease.ts';
+import {Store} from '../etcd/store.ts';
+import type {KeyValue} from '../etcd/wire.ts';
+import {HttpAgents} from '../outbound/http-agents.ts';
 import type {AgentContext, AgentModule} from '../module.ts';
 import type {ModuleRow} from '../modules.ts';
 import type {SharingConf} from './conf.ts';

@@ -1,7 +1,7 @@
 import type {Logger} from '../../lib/log.ts';
-import type {EtcdClient} from '../membership/etcd/client.ts';
-import type {Store} from '../membership/etcd/store.ts';
-import type {Compare, KeyValue, Operation} from '../membership/etcd/wire.ts';
+import type {EtcdClient} from '../etcd/client.ts';
+import type {Store} from '../etcd/store.ts';
+import type {Compare, KeyValue, Operation} from '../etcd/wire.ts';
 
 /** What this host wants a key to hold; `leased` ones go with the host. */
 export interface Wanted {

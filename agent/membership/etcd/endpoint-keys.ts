@@ -1,7 +1,7 @@
 import {formatIp} from '../../../lib/ip/address.ts';
 import type {Endpoint} from '../../../lib/overlay/member.ts';
 import {formatEndpoint} from './members.ts';
-import type {KeyValue, Operation} from './wire.ts';
+import type {KeyValue, Operation} from '../../etcd/wire.ts';
 
 /** What brings the keys of this host's containers from what is there to what is wanted. */
 export function planEndpoints(

@@ -4,7 +4,7 @@ import {parseMac} from '../../../lib/ip/mac.ts';
 import type {Endpoint, Member, OverlayNetwork} from '../../../lib/overlay/member.ts';
 import {parseLease, parseLeaseKey, type Lease} from './flannel-lease.ts';
 import {objectOf, parseAliveRecord, type Layout} from './layout.ts';
-import type {KeyValue} from './wire.ts';
+import type {KeyValue} from '../../etcd/wire.ts';
 
 /** A lease of the network: the key says the subnets, the value who has them. */
 export interface Claim {

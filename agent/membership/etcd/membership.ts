@@ -1,8 +1,8 @@
 import {readFileSync} from 'node:fs';
 import {formatIp} from '../../../lib/ip/address.ts';
 import type {OverlayNetwork} from '../../../lib/overlay/member.ts';
-import {pauseMs} from '../backoff.ts';
-import {HttpAgents} from '../http-agents.ts';
+import {pauseMs} from '../../outbound/backoff.ts';
+import {HttpAgents} from '../../outbound/http-agents.ts';
 import type {
   Advertisement,
   Membership,
@@ -12,16 +12,16 @@ import type {
 } from '../membership.ts';
 import {Outage} from '../outage.ts';
 import {Publisher} from '../publisher.ts';
-import {EtcdClient} from './client.ts';
+import {EtcdClient} from '../../etcd/client.ts';
 import {checkEtcdConf, type EtcdConf} from './conf.ts';
 import {ConflictError} from './conflict.ts';
 import type {FlannelConfig} from '../flannel-config.ts';
 import {NetworkConfig} from './network-config.ts';
 import {layoutOf, type Layout} from './layout.ts';
-import {KeptLease} from './lease.ts';
+import {KeptLease} from '../../etcd/lease.ts';
 import {membersOf} from './members.ts';
 import {Registration} from './registration.ts';
-import {Store} from './store.ts';
+import {Store} from '../../etcd/store.ts';
 
 export interface EtcdContext extends MembershipContext {
   /** Of the running kernel: tells a restart of the agent from another host of the same name. */

@@ -3,13 +3,13 @@ import {containsIp, type Cidr} from '../../../lib/ip/cidr.ts';
 import type {Logger} from '../../../lib/log.ts';
 import type {Advertisement} from '../membership.ts';
 import {areFree, chooseSubnets, fits} from './choose.ts';
-import type {EtcdClient} from './client.ts';
+import type {EtcdClient} from '../../etcd/client.ts';
 import {ConflictError, conflictOf} from './conflict.ts';
 import {planEndpoints} from './endpoint-keys.ts';
 import type {FlannelConfig} from '../flannel-config.ts';
 import {formatLease, formatLeaseKey, parseLeaseKey} from './flannel-lease.ts';
 import {parseNodeRecord, type Layout} from './layout.ts';
-import type {KeptLease} from './lease.ts';
+import type {KeptLease} from '../../etcd/lease.ts';
 import {
   findElder,
   findTwin,
@@ -19,8 +19,8 @@ import {
   sparedSubnets,
   type Claim,
 } from './members.ts';
-import type {Store} from './store.ts';
-import type {Compare, Operation} from './wire.ts';
+import type {Store} from '../../etcd/store.ts';
+import type {Compare, Operation} from '../../etcd/wire.ts';
 import {LostRaceError, Writer} from './writer.ts';
 
 export interface RegistrationOptions {

@@ -1,8 +1,8 @@
-import type {EtcdClient} from './client.ts';
+import type {EtcdClient} from '../../etcd/client.ts';
 import type {Layout} from './layout.ts';
-import type {KeptLease} from './lease.ts';
-import type {Store} from './store.ts';
-import type {Compare, KeyValue, Operation} from './wire.ts';
+import type {KeptLease} from '../../etcd/lease.ts';
+import type {Store} from '../../etcd/store.ts';
+import type {Compare, KeyValue, Operation} from '../../etcd/wire.ts';
 
 /** Somebody was faster: look again. */
 export class LostRaceError extends Error {

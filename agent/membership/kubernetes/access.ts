@@ -1,6 +1,6 @@
 import {readFileSync} from 'node:fs';
 import path from 'node:path';
-import type {TlsMaterial} from '../http-agents.ts';
+import type {TlsMaterial} from '../../outbound/http-agents.ts';
 import {parseYaml, type Yaml} from './yaml.ts';
 
 /** How the API server is reached: everything is read when it is needed, because tokens and certificates are renewed. */

@@ -1,5 +1,5 @@
-import {openStream, parseJsonObject, sendRequest, type HttpAnswer} from '../http.ts';
-import {HttpAgents} from '../http-agents.ts';
+import {openStream, parseJsonObject, sendRequest, type HttpAnswer} from '../../outbound/http.ts';
+import {HttpAgents} from '../../outbound/http-agents.ts';
 import type {Access} from './access.ts';
 
 /** What the API server refused: a Status of Kubernetes', as far as it gave one. */

@@ -1,6 +1,6 @@
 import {containsIp, formatCidr, sameCidr, type Cidr} from '../../../lib/ip/cidr.ts';
 import type {Member, OverlayNetwork} from '../../../lib/overlay/member.ts';
-import {pauseMs, type Pace} from '../backoff.ts';
+import {pauseMs, type Pace} from '../../outbound/backoff.ts';
 import type {
   Advertisement,
   Membership,

@@ -1,5 +1,5 @@
 import type {Logger} from '../../../lib/log.ts';
-import {pauseMs, rest, type Pace} from '../backoff.ts';
+import {pauseMs, rest, type Pace} from '../../outbound/backoff.ts';
 import {ApiError, parseObject, type KubeApi} from './api.ts';
 import {nodeOf, type ApiNode, type KubeNode} from './node.ts';
 

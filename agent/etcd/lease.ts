@@ -1,5 +1,5 @@
-import type {Logger} from '../../../lib/log.ts';
-import {pauseMs, rest, type Pace} from '../backoff.ts';
+import type {Logger} from '../../lib/log.ts';
+import {pauseMs, rest, type Pace} from '../outbound/backoff.ts';
 import type {EtcdClient} from './client.ts';
 
 export interface LeaseOptions {

@@ -1,4 +1,4 @@
-import {parseJsonObject, type HttpAnswer} from '../http.ts';
+import {parseJsonObject, type HttpAnswer} from '../outbound/http.ts';
 import type {WireError} from './wire.ts';
 
 /** What etcd itself answered: `code` is gRPC's. */

@@ -1,6 +1,6 @@
-import type {Logger} from '../../../lib/log.ts';
-import {openStream, sendRequest} from '../http.ts';
-import type {HttpAgents} from '../http-agents.ts';
+import type {Logger} from '../../lib/log.ts';
+import {openStream, sendRequest} from '../outbound/http.ts';
+import type {HttpAgents} from '../outbound/http-agents.ts';
 import {Endpoints} from './endpoints.ts';
 import {errorOf, errorOfWire, EtcdError, isFaultOfEndpoint, parseAnswer} from './errors.ts';
 import {
