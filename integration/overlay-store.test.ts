@@ -469,6 +469,32 @@ serial('the MTU of the underlay changes: devices, subnet file, and the routes of
 });
 
 serial(
+  'the VNI and port of the network change: every host follows, nothing of the old is left',
+  async (t) => {
+    const before = await kernel.lines();
+    const witness = await traffic();
+    await putNetwork(etcd, {Backend: {Type: 'vxlan', VNI: 6, Port: 4789}});
+    const tookMs = await kernel.untilTrue(
+      'the new devices alone',
+      (lines) =>
+        lines.filter((line) => line.startsWith('link ')).every((line) => / flannel(-v6)?\.6 /.test(line)) &&
+        countRoutes(lines) === 4,
+      20_000,
+    );
+    tell(t, 'followed', {tookMs, aimMs: 1000});
+    await waitFor('containers to reach each other', () => pings(h1(), 'pod', pods.get('h2')!.ipv4), {
+      timeoutMs: 10_000,
+    });
+    await putNetwork(etcd);
+    await kernel.until(before, 20_000);
+    await setTimeout(500);
+    const report = await witness.report();
+    t.log(`two changes: ${report.longestLossMs.toFixed(0)} ms without answers at most`);
+    t.is(report.tcp.closed, null);
+  },
+);
+
+serial(
   'an agent is upgraded under traffic: no packet is lost, containers can be made all the time',
   async (t) => {
     const witness = await traffic();
