@@ -4,6 +4,19 @@ import test from 'ava';
 
 const root = path.resolve(import.meta.dirname, '..');
 
+/** What every module of the agent may use. */
+const ofTheAgent = [
+  'agent/catalog/',
+  'agent/etcd/',
+  'agent/outbound/',
+  'agent/config.ts',
+  'agent/fields.ts',
+  'agent/module.ts',
+  'agent/modules.ts',
+  'agent/unix-socket.ts',
+  'lib/',
+];
+
 /** Which folders may import which; the first entry that holds a file counts. */
 const rules: readonly (readonly [folder: string, mayImport: readonly string[]])[] = [
   ['lib/netlink/', ['lib/netlink/', 'lib/netns/', 'lib/ip/', 'lib/errno.ts']],
@@ -23,6 +36,18 @@ const rules: readonly (readonly [folder: string, mayImport: readonly string[]])[
     ],
   ],
   ['lib/', ['lib/']],
+  // Modules of the agent know nothing of each other, but what they are made of.
+  ...Object.entries({
+    cni: [],
+    overlay: ['agent/membership/'],
+    membership: [],
+    repair: [],
+    names: ['agent/dns/'],
+    dns: [],
+    services: [],
+    registry: [],
+    sharing: [],
+  }).map(([module, parts]) => [`agent/${module}/`, [`agent/${module}/`, ...parts, ...ofTheAgent]] as const),
   ['agent/', ['agent/', 'lib/']],
   // cli/load-tools.ts knows the type of the agent's bundle.
   ['cli/', ['cli/', 'lib/', 'plugins/', 'package.json', 'agent/main.ts']],

@@ -9,7 +9,7 @@ import {setTimeout as sleep} from 'node:timers/promises';
 import type {Registry} from 'prom-client';
 import type {Logger} from '../../lib/log.ts';
 import {listenOnPath} from '../unix-socket.ts';
-import {parseListen} from './conf.ts';
+import {parseListen} from '../fields.ts';
 
 /** What can be asked of an agent. */
 export interface Subject {

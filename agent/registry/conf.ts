@@ -1,7 +1,6 @@
 import * as z from 'zod/mini';
 import {parseIp} from '../../lib/ip/address.ts';
-import {absolutePath} from '../fields.ts';
-import {parseListen} from '../http/conf.ts';
+import {absolutePath, listenAddress} from '../fields.ts';
 
 const milliseconds = z.int().check(z.gte(1), z.lte(3_600_000));
 
@@ -15,14 +14,7 @@ export const registryShape = z.object({
   /** The interface over TCP, for those with a certificate of `ca`. */
   tls: z.optional(
     z.object({
-      listen: z
-        .string()
-        .check(
-          z.refine(
-            (text) => parseListen(text) !== undefined,
-            'expected an address and a port, such as "10.0.0.1:8501"',
-          ),
-        ),
+      listen: listenAddress,
       cert: absolutePath,
       key: absolutePath,
       ca: absolutePath,

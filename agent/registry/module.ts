@@ -2,7 +2,7 @@ import {join} from 'node:path';
 import {Gauge} from 'prom-client';
 import {parseCidr} from '../../lib/ip/cidr.ts';
 import {defaultServiceRanges} from '../catalog/ranges.ts';
-import {parseListen} from '../http/conf.ts';
+import {parseListen} from '../fields.ts';
 import type {AgentContext, AgentModule} from '../module.ts';
 import type {ModuleRow} from '../modules.ts';
 import {consulRoutes} from './api/consul.ts';
