@@ -2,6 +2,7 @@ import type {Netlink} from './netlink/netlink.ts';
 import {LinkRemover, type LinkRemoving} from './netlink/route/link-remover.ts';
 import {openNetfilterSocket} from './netlink/nft/socket.ts';
 import {openRouteSocket, type RouteSocket} from './netlink/route/socket.ts';
+import {keepOpen} from './netns/kept-sysctl.ts';
 import {keepHome, Netns} from './netns/netns.ts';
 import {sysctl, type Sysctl} from './netns/sysctl.ts';
 
@@ -61,7 +62,7 @@ export function createHost({timeoutMs = 5000, manyCalls = false}: HostOptions = 
       if (!nft || nft.closed) nft = openNetfilterSocket({timeoutMs});
       return nft;
     },
-    sysctl,
+    sysctl: manyCalls ? keepOpen(sysctl) : sysctl,
     sandbox: (path) => openSandbox(Netns.open(path), {timeoutMs}),
     isHostNetns(path) {
       using netns = Netns.open(path);
