@@ -67,11 +67,16 @@ function sentenceOf(name: string, priority: number, mark: number): string {
 /** Whether a rule drops or rejects whatever comes to it. */
 function isEnd(rule: RuleInfo | undefined): boolean {
   const [only, ...more] = (rule?.expressions ?? []).filter(
-    (each) => each.name !== 'counter' && !(each.name === 'other' && ['log', 'limit'].includes(each.kind)),
+    (each) => !['counter', 'log', 'limit'].includes(kindOf(each)),
   );
   if (!only || more.length > 0) return false;
-  if (only.name === 'other') return only.kind === 'reject';
+  if (kindOf(only) === 'reject') return true;
   return only.name === 'immediate' && parseVerdict(only.data.data)?.kind === 'drop';
+}
+
+/** The kernel's name of an expression, whether there is a codec for it or not. */
+function kindOf(expression: RuleInfo['expressions'][number]): string {
+  return expression.name === 'other' ? expression.kind : expression.name;
 }
 
 /** Whether a rule may accept a new connection, by itself or where it leads to. */
