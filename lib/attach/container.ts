@@ -42,6 +42,7 @@ export async function addAddresses(
  * a bridge drops what comes before its port forwards; and again when the hardware address is set, to whatever it is.
  */
 export async function announce(sandbox: Sandbox, {ifindex, mac}: Link): Promise<void> {
+  // Waited for: whoever comes next in the chain may set another address.
   await setLink(sandbox.rt, {ifindex}, {mac});
 }
 
