@@ -115,7 +115,10 @@ export function createStaticMembership({file, pollMs}: StaticConf, context: Memb
       const differs =
         written !== undefined &&
         ([4, 6] as const).some(
-          (family) => self.macs[family] !== undefined && written.macs[family] !== self.macs[family],
+          (family) =>
+            self.macs[family] !== undefined &&
+            written.macs[family] !== undefined &&
+            written.macs[family] !== self.macs[family],
         );
       const saying = JSON.stringify([self.macs, written?.macs]);
       if (differs && saying !== told)

@@ -3,6 +3,7 @@ import path from 'node:path';
 import {isDeepStrictEqual} from 'node:util';
 import type {AgentConfig} from '../config.ts';
 import type {AgentContext, AgentModule} from '../module.ts';
+import type {OverlayNetwork} from '../../lib/overlay/member.ts';
 import type {OverlayConf, OverlayNetworkConf} from './conf.ts';
 import {KernelWatch, type KernelListener} from './kernel-watch.ts';
 import {createOverlayMetrics} from './metrics.ts';
@@ -39,6 +40,14 @@ export function createOverlayModule(context: AgentContext): AgentModule {
       : undefined;
   }
 
+  function eldersOf(name: string): readonly OverlayNetwork[] {
+    const names = section()?.networks.map((network) => network.name) ?? [];
+    const elders = names.slice(0, Math.max(0, names.indexOf(name)));
+    return elders
+      .map((elder) => running.get(elder)?.agent.network)
+      .filter((network) => network !== undefined);
+  }
+
   function startNetwork(conf: OverlayNetworkConf, overlay: OverlayConf): void {
     const agent = new OverlayNetworkAgent({
       conf,
@@ -52,6 +61,7 @@ export function createOverlayModule(context: AgentContext): AgentModule {
         agents()
           .filter((each) => each !== agent && each.network)
           .map((each) => each.network!),
+      elders: () => eldersOf(conf.name),
       quietly: (work) => (watch ? watch.quietly(work) : work()),
       onNetwork: () =>
         agents()

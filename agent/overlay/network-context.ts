@@ -1,5 +1,6 @@
 import type {Host} from '../../lib/host.ts';
 import type {Logger} from '../../lib/log.ts';
+import type {OverlayNetwork} from '../../lib/overlay/member.ts';
 import type {OverlayConf, OverlayNetworkConf} from './conf.ts';
 import type {Quietly} from './datapath.ts';
 import type {Neighbours} from './firewall.ts';
@@ -18,6 +19,8 @@ export interface NetworkContext {
   readonly runDir: string;
   /** The other networks of this host. */
   readonly neighbours: Neighbours;
+  /** Those of them that are before this one in the configuration, as far as they are known. */
+  readonly elders: () => readonly OverlayNetwork[];
   readonly quietly: Quietly;
   /** What the other networks are kept apart from has changed. */
   readonly onNetwork: () => void;

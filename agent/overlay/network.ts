@@ -1,5 +1,4 @@
 import {describeFailure} from '../../lib/cni/failure.ts';
-import {sameCidr} from '../../lib/ip/cidr.ts';
 import type {Logger} from '../../lib/log.ts';
 import {endpointDirectory} from '../../lib/overlay/endpoint-file.ts';
 import type {OverlayNetwork} from '../../lib/overlay/member.ts';
@@ -8,7 +7,7 @@ import {createMembership} from '../membership/conf.ts';
 import type {Membership, Snapshot} from '../membership/membership.ts';
 import {Backoff} from './backoff.ts';
 import {Datapath, type Synced} from './datapath.ts';
-import {findDelta, sameList} from './delta.ts';
+import {findDelta} from './delta.ts';
 import {Encryption} from './encryption.ts';
 import {EndpointWatch} from './endpoint-watch.ts';
 import {Expected} from './expected.ts';
@@ -25,6 +24,7 @@ import {Publication, type Working} from './publication.ts';
 import {readPublishedSubnets} from './publish.ts';
 import {findReasons} from './reasons.ts';
 import {Reporter} from './report.ts';
+import {findRivalry, sameNetwork} from './rivals.ts';
 import {describeNetwork} from './status.ts';
 import {UnderlayFollower} from './underlay-follow.ts';
 
@@ -106,7 +106,7 @@ export class OverlayNetworkAgent implements KernelListener {
         this.#snapshot = internMembers(snapshot, this.#snapshot);
         this.#newsAt ??= performance.now();
         this.#loop.wake('delta');
-        if (!before || !sameList(before.ranges, snapshot.network.ranges, sameCidr)) this.#context.onNetwork();
+        if (!before || !sameNetwork(before, snapshot.network)) this.#context.onNetwork();
       },
       onState: (state) => {
         this.#reporter.membershipIs(state);
@@ -208,6 +208,8 @@ export class OverlayNetworkAgent implements KernelListener {
 
   async #pass(wakes: ReadonlySet<Wake>): Promise<void> {
     const began = performance.now();
+    const rivalry = this.#snapshot && findRivalry(this.#snapshot.network, this.#context.elders());
+    if (rivalry !== undefined) return this.#standBack(rivalry);
     const only = (...some: Wake[]) => [...wakes].every((wake) => some.includes(wake));
     const isKnown = this.#underlay.underlay !== undefined && this.#synced !== undefined;
     const kind =
@@ -228,6 +230,13 @@ export class OverlayNetworkAgent implements KernelListener {
     this.#passError = undefined;
     this.#publish();
     this.#reporter.passed({began, newsAt: desired && newsAt, kind});
+  }
+
+  /** Touches nothing, because it is another network's; who comes and goes wakes the loop again. */
+  #standBack(reason: string): void {
+    this.#desired = this.#synced = this.#expected = undefined;
+    this.#passError = reason;
+    this.#publish();
   }
 
   async #syncKernel(desired: Desired, kind: 'delta' | 'full'): Promise<void> {
