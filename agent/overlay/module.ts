@@ -9,12 +9,17 @@ import {KernelWatch, type KernelListener} from './kernel-watch.ts';
 import {createOverlayMetrics} from './metrics.ts';
 import {OverlayNetworkAgent} from './network.ts';
 
+interface Running {
+  readonly conf: OverlayNetworkConf;
+  readonly agent: OverlayNetworkAgent;
+}
+
 /** The overlay networks of this host, each with a loop of its own. */
 export function createOverlayModule(context: AgentContext): AgentModule {
   const {host, log} = context;
   const metrics = createOverlayMetrics(context.metrics);
   let config = context.config;
-  const running = new Map<string, {readonly conf: OverlayNetworkConf; readonly agent: OverlayNetworkAgent}>();
+  const running = new Map<string, Running>();
   let watch: KernelWatch | undefined;
 
   const agents = () => [...running.values()].map(({agent}) => agent);
@@ -48,15 +53,16 @@ export function createOverlayModule(context: AgentContext): AgentModule {
       .filter((network) => network !== undefined);
   }
 
-  function startNetwork(conf: OverlayNetworkConf, overlay: OverlayConf): void {
-    const agent = new OverlayNetworkAgent({
+  /** Begins nothing yet. Throws for a configuration that can never work. */
+  function makeNetwork(conf: OverlayNetworkConf, overlay: OverlayConf, runDir: string): OverlayNetworkAgent {
+    const agent: OverlayNetworkAgent = new OverlayNetworkAgent({
       conf,
       overlay,
       node: overlay.node ?? hostname(),
       host,
       log,
       metrics,
-      runDir: path.join(config.runDir, 'overlay'),
+      runDir: path.join(runDir, 'overlay'),
       neighbours: () =>
         agents()
           .filter((each) => each !== agent && each.network)
@@ -68,8 +74,36 @@ export function createOverlayModule(context: AgentContext): AgentModule {
           .filter((each) => each !== agent)
           .forEach((each) => each.onNeighbours()),
     });
-    running.set(conf.name, {conf, agent});
-    agent.start();
+    return agent;
+  }
+
+  /** Those of `confs` that are not there as they shall be. When one throws, none is left. */
+  async function makeNetworks(
+    confs: readonly OverlayNetworkConf[],
+    {overlay, runDir}: {readonly overlay: OverlayConf; readonly runDir: string},
+  ): Promise<ReadonlyMap<string, Running>> {
+    const made = new Map<string, Running>();
+    try {
+      for (const conf of confs) made.set(conf.name, {conf, agent: makeNetwork(conf, overlay, runDir)});
+    } catch (error) {
+      await Promise.all([...made.values()].map(({agent}) => agent.stop()));
+      throw error;
+    }
+    return made;
+  }
+
+  function startNetworks(made: ReadonlyMap<string, Running>): void {
+    for (const [name, network] of made) {
+      running.set(name, network);
+      network.agent.start();
+    }
+  }
+
+  /** As the configuration has them. */
+  function inOrder(networks: readonly OverlayNetworkConf[]): void {
+    const all = new Map(running);
+    running.clear();
+    for (const {name} of networks) running.set(name, all.get(name)!);
   }
 
   async function stopNetwork(name: string): Promise<void> {
@@ -87,8 +121,9 @@ export function createOverlayModule(context: AgentContext): AgentModule {
       const overlay = section();
       if (!overlay) return;
       checkNetworks(overlay);
+      const made = await makeNetworks(overlay.networks, {overlay, runDir: config.runDir});
       watchKernel();
-      for (const conf of overlay.networks) startNetwork(conf, overlay);
+      startNetworks(made);
     },
     async stop() {
       watch?.close();
@@ -98,21 +133,26 @@ export function createOverlayModule(context: AgentContext): AgentModule {
     async reload(next: AgentConfig) {
       const before = section();
       const overlay = next.overlay;
+      const networks = overlay?.networks ?? [];
       if (overlay) checkNetworks(overlay);
+      const isShared = before && overlay && isDeepStrictEqual(shared(before), shared(overlay));
+      // The membership's part holds functions: its keys are compared as they were written.
+      const isKept = (conf: OverlayNetworkConf) =>
+        isShared && isDeepStrictEqual(withoutFunctions(running.get(conf.name)?.conf), withoutFunctions(conf));
+      const kept = new Set(networks.filter(isKept).map(({name}) => name));
+      // Before anything ends: what cannot be made must not take the place of what works.
+      const made = overlay
+        ? await makeNetworks(
+            networks.filter(({name}) => !kept.has(name)),
+            {overlay, runDir: next.runDir},
+          )
+        : new Map<string, Running>();
       config = next;
       watchKernel();
-      const isShared = before && overlay && isDeepStrictEqual(shared(before), shared(overlay));
-      for (const [name, {conf}] of running) {
-        const wanted = overlay?.networks.find((each) => each.name === name);
-        // The membership's part holds functions: its keys are compared as they were written.
-        if (!isShared || !wanted || !isDeepStrictEqual(withoutFunctions(conf), withoutFunctions(wanted)))
-          await stopNetwork(name);
-      }
-      for (const conf of overlay?.networks ?? []) {
-        const agent = running.get(conf.name)?.agent;
-        if (agent) agent.reload();
-        else if (overlay) startNetwork(conf, overlay);
-      }
+      for (const name of running.keys()) if (!kept.has(name)) await stopNetwork(name);
+      for (const {agent} of running.values()) agent.reload();
+      startNetworks(made);
+      inOrder(networks);
     },
     async reconcile() {
       await Promise.all(agents().map((agent) => agent.reconcile()));
@@ -123,6 +163,7 @@ export function createOverlayModule(context: AgentContext): AgentModule {
 }
 
 function withoutFunctions(value: unknown): unknown {
+  if (value === undefined) return undefined;
   return JSON.parse(
     JSON.stringify(value, (_, each: unknown) => (typeof each === 'bigint' ? String(each) : each)),
   );
