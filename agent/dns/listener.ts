@@ -1,6 +1,8 @@
 import {createSocket, type Socket as UdpSocket} from 'node:dgram';
 import {once} from 'node:events';
 import {createServer, type Server, type Socket} from 'node:net';
+import {ipBytes, parseIp} from '../../lib/ip/address.ts';
+import {sendPacket} from '../../lib/netns/native.ts';
 import {maxTcpSize} from './constants.ts';
 
 /** Who asks, and how. */
@@ -26,6 +28,7 @@ export interface ListenOptions {
 export interface Listener {
   readonly address: string;
   readonly port: number;
+  /** Takes no new questions, answers those that came, and is closed. */
   close(): Promise<void>;
 }
 
@@ -36,31 +39,51 @@ export async function listenDns(options: ListenOptions): Promise<Listener> {
   const {address, port} = options;
   const udp = await listenUdp(options);
   try {
-    const {port: bound} = udp.address();
+    const {port: bound} = udp.socket.address();
     const tcp = await listenTcp({...options, port: bound});
     let closing: Promise<void> | undefined;
     const close = async () => {
-      udp.close();
-      await tcp.close();
+      await Promise.all([udp.close(), tcp.close()]);
     };
     return {address, port: bound, close: () => (closing ??= close())};
   } catch (error) {
-    udp.close();
+    udp.socket.close();
     throw new Error(`cannot listen on ${address} port ${port} over TCP`, {cause: error});
   }
 }
 
-async function listenUdp({address, port, handler}: ListenOptions): Promise<UdpSocket> {
+/** A listener that ends waits so long for more questions that the kernel has already given it. */
+const quietMs = 20;
+/** The most it waits for answers of other servers. */
+const mostDrainMs = 5000;
+
+interface UdpListener {
+  readonly socket: UdpSocket;
+  close(): Promise<void>;
+}
+
+async function listenUdp({address, port, handler}: ListenOptions): Promise<UdpListener> {
   // With reusePort a newer agent listens before this one ends, and no question is lost between them.
   const socket = createSocket({type: address.includes(':') ? 'udp6' : 'udp4', reusePort: true});
+  const waiting = new Set<Promise<unknown>>();
+  let isLeaving = false;
+  let count = 0;
+  const answer = (message: Buffer, to: number, ip: string) => {
+    if (isLeaving) sendLate(socket, message, to, ip);
+    else send(socket, message, to, ip);
+  };
   socket.on('message', (message, {address: ip, port: from}) => {
+    count++;
     const reply = handler(message, {ip, transport: 'udp'});
-    if (reply instanceof Promise)
-      void reply.then(
-        (late) => late && send(socket, late, from, ip),
-        () => {},
-      );
-    else if (reply) send(socket, reply, from, ip);
+    if (reply instanceof Promise) {
+      const late = reply
+        .then(
+          (found) => found && answer(found, from, ip),
+          () => {},
+        )
+        .finally(() => waiting.delete(late));
+      waiting.add(late);
+    } else if (reply) answer(reply, from, ip);
   });
   socket.bind({address, port});
   await once(socket, 'listening');
@@ -71,8 +94,51 @@ async function listenUdp({address, port, handler}: ListenOptions): Promise<UdpSo
   } catch {
     // The system's limit is smaller: then that.
   }
-  return socket;
+  return {
+    socket,
+    async close() {
+      isLeaving = true;
+      if (await leaveGroup(socket)) {
+        const deadline = performance.now() + mostDrainMs;
+        for (let before = -1; before !== count && performance.now() < deadline;) {
+          before = count;
+          await pause(quietMs);
+        }
+        if (waiting.size > 0) await Promise.race([Promise.all(waiting), pause(mostDrainMs)]);
+      }
+      socket.close();
+    },
+  };
 }
+
+const discardPort = 9;
+
+/**
+ * Of sockets on one port the kernel gives datagrams to those that are not connected (since Linux 5.4): a socket that is connected to
+ * nobody gets no more, and those it has can still be read. False where there is no way: its address is gone.
+ */
+function leaveGroup(socket: UdpSocket): Promise<boolean> {
+  const {address} = socket.address();
+  return new Promise((resolve) => {
+    // Node says a failure to those who listen, and to the callback only where nobody does.
+    socket.once('error', () => resolve(false));
+    socket.connect(discardPort, address, (error?: Error) => resolve(error === undefined));
+  });
+}
+
+/** Node sends to nobody else from a connected socket; the kernel does. */
+function sendLate(socket: UdpSocket, message: Buffer, port: number, address: string): void {
+  const {fd} = (socket as unknown as {readonly _handle?: {readonly fd: number}})._handle ?? {};
+  const ip = parseIp(address);
+  if (fd === undefined || ip === undefined) return;
+  try {
+    sendPacket(fd, message, ipBytes(ip), port);
+  } catch {
+    // The client is gone.
+  }
+}
+
+const pause = (ms: number) => new Promise<void>((resolve) => void setTimeout(resolve, ms));
 
 function send(socket: UdpSocket, message: Buffer, port: number, address: string): void {
   // The client may be gone, or this listener.
@@ -91,7 +157,7 @@ async function listenTcp({
   maxConnections = 256,
   maxConnectionsPerClient = 32,
 }: ListenOptions): Promise<TcpListener> {
-  const open = new Set<Socket>();
+  const open = new Map<Socket, Conversation>();
   const perClient = new Map<string, number>();
   const server: Server = createServer((socket) => {
     const ip = socket.remoteAddress ?? '';
@@ -102,14 +168,13 @@ async function listenTcp({
       return;
     }
     perClient.set(ip, count);
-    open.add(socket);
     socket.once('close', () => {
       open.delete(socket);
       const left = perClient.get(ip)! - 1;
       if (left === 0) perClient.delete(ip);
       else perClient.set(ip, left);
     });
-    serve(socket, {ip, handler, idleMs});
+    open.set(socket, serve(socket, {ip, handler, idleMs}));
   });
   server.maxConnections = maxConnections;
   server.listen({host: address, port, reusePort: true});
@@ -117,9 +182,10 @@ async function listenTcp({
   server.on('error', () => {});
   return {
     async close() {
-      for (const socket of open) socket.destroy();
       const closed = once(server, 'close');
       server.close();
+      await Promise.race([Promise.all([...open.values()].map((each) => each.finish())), pause(mostDrainMs)]);
+      for (const socket of open.keys()) socket.destroy();
       await closed;
     },
   };
@@ -129,13 +195,19 @@ const lengthSize = 2;
 /** More unanswered questions than these on one connection, and it is not read until some are answered. */
 const maxPending = 64;
 
+interface Conversation {
+  /** Answers what came, and ends the connection. */
+  finish(): Promise<void>;
+}
+
 /** Answers the questions of one connection, several at a time (RFC 7766). */
 function serve(
   socket: Socket,
   {ip, handler, idleMs}: {readonly ip: string; readonly handler: Handler; readonly idleMs: number},
-): void {
+): Conversation {
   let received: Buffer = Buffer.alloc(0);
   let pending = 0;
+  let isEnding = false;
   const client: Client = {ip, transport: 'tcp'};
   socket.setNoDelay(true);
   socket.setTimeout(idleMs, () => socket.destroy());
@@ -164,9 +236,18 @@ function serve(
     socket.write(Buffer.concat([length, reply]));
     if (socket.isPaused()) socket.resume();
     answerAll();
+    if (isEnding && pending === 0) socket.end();
   };
   socket.on('data', (chunk: Buffer) => {
     received = received.length === 0 ? chunk : Buffer.concat([received, chunk]);
     answerAll();
   });
+  return {
+    async finish() {
+      await pause(quietMs);
+      isEnding = true;
+      if (pending === 0) socket.end();
+      if (!socket.closed) await once(socket, 'close').catch(() => {});
+    },
+  };
 }

@@ -251,12 +251,13 @@ export function openRawSocket({
   return fd;
 }
 
-/** Sends one packet to an address (4 or 16 bytes). Throws EMSGSIZE when it is larger than the link or the path allows. */
-export function sendPacket(fd: number, packet: Uint8Array, to: Uint8Array): void {
+/** Sends one packet to an address (4 or 16 bytes), of UDP to its port. Throws EMSGSIZE when it is larger than the link or the path allows. */
+export function sendPacket(fd: number, packet: Uint8Array, to: Uint8Array, port = 0): void {
   const family = to.length === 4 ? afInet : afInet6;
   // struct sockaddr_in and sockaddr_in6: family, port, (flow,) address, (scope).
   const address = Buffer.alloc(family === afInet ? 16 : 28);
   address.writeUInt16LE(family, 0);
+  address.writeUInt16BE(port, 2);
   address.set(to, family === afInet ? 4 : 8);
   if (libc('sendto')(fd, packet, packet.length, 0, address, address.length) < 0) throw failed('sendto');
 }
