@@ -19,7 +19,7 @@ const negativeTtl = 5;
 
 /** Answers from the table, or says that the name is none of ours: then it is asked for elsewhere. */
 export function answer(table: NameTable, view: View, query: Query): Response | 'forward' {
-  if (query.class !== classIn) return failure(rcode.refused, view);
+  if (query.class !== classIn || view.networks.length === 0) return failure(rcode.refused, view);
   const ip = parseReverseName(query.name);
   if (ip !== undefined) return answerReverse(table, view, query, ip);
   for (const network of view.networks) {
@@ -28,8 +28,20 @@ export function answer(table: NameTable, view: View, query: Query): Response | '
   }
   const zone = view.networks.find(({domain}) => isBelow(query.name, domain));
   if (zone !== undefined) return answerZone(table, view, query, zone);
-  if (view.mayForward) return 'forward';
-  return failure(view.networks.length === 0 ? rcode.refused : rcode.nameError, view);
+  if (view.mayForward && !isElsewhere(table, view, query.name)) return 'forward';
+  return failure(rcode.nameError, view);
+}
+
+/** Whether the name is one of a network that the client is not in: nobody else is told of it. */
+function isElsewhere(table: NameTable, view: View, name: string): boolean {
+  return table
+    .listNetworks()
+    .some(
+      (each) =>
+        isBelow(name, each.domain) &&
+        !view.networks.includes(each) &&
+        findIn(table, each, name) !== undefined,
+    );
 }
 
 interface Found {
@@ -54,7 +66,7 @@ function findIn(table: NameTable, {name: network, domain}: NamedNetwork, name: s
 /** `web`, `web.net`, `web.domain` are all `web` of the network. */
 function relativeNames(name: string, network: string, domain: string): string[] {
   const short = name.endsWith(`.${domain}`) ? name.slice(0, -domain.length - 1) : name;
-  return short.endsWith(`.${network}`) ? [short, short.slice(0, -network.length - 1)] : [short];
+  return short.endsWith(`.${network.toLowerCase()}`) ? [short, short.slice(0, -network.length - 1)] : [short];
 }
 
 /** A name that is ours is never asked for elsewhere, and never denied: a type that it lacks is an empty answer (RFC 2308). */
@@ -171,12 +183,18 @@ function answerZone(table: NameTable, view: View, {name, type}: Query, zone: Nam
 
 /** Names of an address: only of networks that the client sees. */
 function answerReverse(table: NameTable, view: View, query: Query, ip: Ip): Response | 'forward' {
-  const owners = table.listByIp(ip).flatMap((entry) => {
+  const entries = table.listByIp(ip);
+  const seen = entries.flatMap((entry) => {
     const network = view.networks.find(({name}) => name === entry.network);
     return network === undefined ? [] : [{entry, network}];
   });
+  // A container has its own name, whatever it answers for.
+  const containers = seen.filter(({entry}) => entry.containerId !== undefined);
+  const owners = containers.length > 0 ? containers : seen;
   const [first] = owners;
-  if (first === undefined) return view.mayForward ? 'forward' : failure(rcode.nameError, view);
+  if (first === undefined) {
+    return view.mayForward && entries.length === 0 ? 'forward' : failure(rcode.nameError, view);
+  }
   const answers = owners.flatMap(({entry, network}) =>
     entry.names.slice(0, 1).map((name) => ({
       name: query.name,

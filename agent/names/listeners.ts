@@ -23,6 +23,8 @@ const pauseMs = 20;
 export class Listeners {
   readonly #options: ListenersOptions;
   readonly #slots = new Map<string, Slot>();
+  /** Those that still answer what came before. */
+  readonly #closing = new Set<Promise<void>>();
 
   constructor(options: ListenersOptions) {
     this.#options = options;
@@ -30,18 +32,18 @@ export class Listeners {
 
   /** Makes the addresses listened on just these; resolves when each is, or cannot be for now. */
   async set(addresses: ReadonlySet<string>): Promise<void> {
-    const closing = [...this.#slots.values()]
-      .filter(({address}) => !addresses.has(address))
-      .map((slot) => {
-        this.#slots.delete(slot.address);
-        return this.#close(slot);
-      });
+    for (const slot of this.#slots.values()) {
+      if (addresses.has(slot.address)) continue;
+      this.#slots.delete(slot.address);
+      const closing = this.#close(slot).finally(() => this.#closing.delete(closing));
+      this.#closing.add(closing);
+    }
     const opening = [...addresses].map((address) => {
       const slot = this.#slots.get(address) ?? {address};
       this.#slots.set(address, slot);
       return this.#open(slot);
     });
-    await Promise.all([...closing, ...opening]);
+    await Promise.all(opening);
   }
 
   /** Whether an address is one of ours. */
@@ -65,6 +67,7 @@ export class Listeners {
 
   async close(): Promise<void> {
     await this.set(new Set());
+    await Promise.all(this.#closing);
   }
 
   #open(slot: Slot): Promise<void> {

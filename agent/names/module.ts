@@ -1,4 +1,5 @@
 import {join} from 'node:path';
+import {isDeepStrictEqual} from 'node:util';
 import type {DiscoveredAttachment} from '../../lib/discovery/attachment-file.ts';
 import {formatIp, parseIp} from '../../lib/ip/address.ts';
 import {Forwarder} from '../dns/forwarder.ts';
@@ -29,7 +30,8 @@ export const namesRow: ModuleRow = {
 };
 
 /** The module `names`: a DNS server for attached containers, at the host's addresses in their networks. */
-function createNames(context: AgentContext, conf: NamesConf, runDir: string): AgentModule {
+function createNames(context: AgentContext, firstConf: NamesConf, runDir: string): AgentModule {
+  let conf = firstConf;
   const {log, host, metrics, catalog, node} = context;
   const table = new NameTable();
   table.putNetwork({name: everywhere, domain: serviceDomain, isInternal: true, upstreams: []});
@@ -40,28 +42,18 @@ function createNames(context: AgentContext, conf: NamesConf, runDir: string): Ag
   let hostServers: FollowedFile | undefined;
   let timer: NodeJS.Timeout | undefined;
   let isRedirecting = false;
+  let redirecting = Promise.resolve();
   let endFeed: (() => void) | undefined;
 
-  const upstreams = conf.upstreams.map((address) => ({address, port: dnsPort}));
-  const forwarder = new Forwarder({
-    hostUpstreams: () => (upstreams.length > 0 ? upstreams : (hostServers?.upstreams ?? [])),
-    zones: new Map(
-      Object.entries(conf.zones).map(([zone, servers]) => [
-        zone.toLowerCase().replace(/\.$/, ''),
-        servers.map((address) => ({address, port: dnsPort})),
-      ]),
-    ),
-    isOwn: ({address}) => listeners.has(address),
-    timeoutMs: conf.upstreamTimeoutMs,
-    maxInFlight: conf.maxInFlight,
-    cache: conf.cache,
-  });
+  let upstreams = upstreamsOf(conf);
+  let forwarder = makeForwarder();
+  let limiter = new RateLimiter(conf.rateLimit);
   const figures = () => ({attachments: files.size, names: table.size, forwarder: forwarder.figures});
   const count = createNamesMetrics(metrics, figures);
   const responder = new Responder({
     table,
-    forwarder,
-    limiter: new RateLimiter(conf.rateLimit),
+    forwarder: {forward: (...question) => forwarder.forward(...question)},
+    limiter: {allows: (...source) => limiter.allows(...source)},
     isHost: (ip) => listeners.has(ip) || ip === '127.0.0.1' || ip === '::1',
     onAnswer: ({rcode}) => count(rcode),
   });
@@ -100,6 +92,35 @@ function createNames(context: AgentContext, conf: NamesConf, runDir: string): Ag
     return listeners.failures()[0];
   }, log);
 
+  function makeForwarder(): Forwarder {
+    return new Forwarder({
+      hostUpstreams: () => (upstreams.length > 0 ? upstreams : (hostServers?.upstreams ?? [])),
+      zones: new Map(
+        Object.entries(conf.zones).map(([zone, servers]) => [
+          zone.toLowerCase().replace(/\.$/, ''),
+          servers.map((address) => ({address, port: dnsPort})),
+        ]),
+      ),
+      isOwn: ({address}) => listeners.has(address),
+      timeoutMs: conf.upstreamTimeoutMs,
+      maxInFlight: conf.maxInFlight,
+      cache: conf.cache,
+    });
+  }
+
+  function followHost(): void {
+    hostServers?.close();
+    hostServers = followResolvConf(conf.resolvConf, {
+      pollMs: conf.rescanMs,
+      onChange: () => forwarder.forget(),
+    });
+  }
+
+  function startClock(): void {
+    clearInterval(timer);
+    timer = setInterval(() => void rescan(), conf.rescanMs);
+  }
+
   /** Brings sockets and redirects in line with the attachments. */
   async function serve(): Promise<void> {
     const all = files.list();
@@ -109,7 +130,12 @@ function createNames(context: AgentContext, conf: NamesConf, runDir: string): Ag
     await redirect(all);
   }
 
-  async function redirect(all: readonly DiscoveredAttachment[]): Promise<void> {
+  /** One after the other: each looks at what is there. */
+  function redirect(all: readonly DiscoveredAttachment[]): Promise<void> {
+    return (redirecting = redirecting.then(() => redirectNow(all)));
+  }
+
+  async function redirectNow(all: readonly DiscoveredAttachment[]): Promise<void> {
     const intercepts = new Map<string, number>();
     for (const {intercept, bridge, listen} of all) {
       const port = listen.map((ip) => listeners.portOf(canonical(ip))).find((each) => each !== undefined);
@@ -139,16 +165,26 @@ function createNames(context: AgentContext, conf: NamesConf, runDir: string): Ag
   return {
     name: 'names',
     async start() {
-      hostServers = followResolvConf(conf.resolvConf, {
-        pollMs: conf.rescanMs,
-        onChange: () => forwarder.forget(),
-      });
+      followHost();
       endFeed = feedTable(table, catalog);
       // An agent that ended before may have left redirects.
       isRedirecting = true;
       await rescan();
       await notices.listen(conf.socket ?? join(runDir, 'names.sock'));
-      timer = setInterval(() => void rescan(), conf.rescanMs);
+      startClock();
+    },
+    /** Sockets stay as they are, so that no question is lost. */
+    async reload({names}) {
+      const next = names ?? defaultNames();
+      if (isDeepStrictEqual(next, conf)) return;
+      const fixed = (['dir', 'socket', 'port'] as const).find((key) => next[key] !== conf[key]);
+      if (fixed !== undefined) throw new Error(`"names.${fixed}" is read when the agent starts: restart it`);
+      conf = next;
+      upstreams = upstreamsOf(conf);
+      forwarder = makeForwarder();
+      limiter = new RateLimiter(conf.rateLimit);
+      followHost();
+      startClock();
     },
     async stop() {
       clearInterval(timer);
@@ -170,6 +206,8 @@ function createNames(context: AgentContext, conf: NamesConf, runDir: string): Ag
     }),
   };
 }
+
+const upstreamsOf = ({upstreams}: NamesConf) => upstreams.map((address) => ({address, port: dnsPort}));
 
 /** As addresses of clients and of the table are written. */
 function canonical(text: string): string {

@@ -13,7 +13,7 @@ import type {NameTable} from './table.ts';
 export interface ResponderOptions {
   readonly table: NameTable;
   readonly forwarder: Pick<Forwarder, 'forward'>;
-  readonly limiter: RateLimiter;
+  readonly limiter: Pick<RateLimiter, 'allows'>;
   /** Whether an address is this host's own: its administrator may look at any network's names. */
   readonly isHost: (ip: string) => boolean;
   /** Told of every answer, for the figures. */

@@ -36,6 +36,10 @@ export class NameTable {
     return this.#networks.get(name);
   }
 
+  listNetworks(): readonly NamedNetwork[] {
+    return [...this.#networks.values()];
+  }
+
   /** Adds an entry, in place of the one of the same key. */
   put(entry: NameEntry): void {
     this.remove(entry.key);

@@ -1,5 +1,5 @@
 import {readdirSync, readFileSync, renameSync, unlinkSync, writeFileSync} from 'node:fs';
-import {join} from 'node:path';
+import {basename, join} from 'node:path';
 import * as z from 'zod/mini';
 import type {Owner} from '../cni/owner.ts';
 import {prepareShape, readShape} from '../cni/shape.ts';
@@ -85,7 +85,9 @@ export function findDiscovered(dir: string, owner: Owner): DiscoveredAttachment 
 /** The attachment that a file tells of; undefined for a file that is gone, or none of these. */
 export function readDiscovered(path: string): DiscoveredAttachment | undefined {
   try {
-    return readShape(shape, JSON.parse(readFileSync(path, 'utf8')) as Json);
+    const found: DiscoveredAttachment = readShape(shape, JSON.parse(readFileSync(path, 'utf8')) as Json);
+    // A copy under another name speaks of somebody else.
+    return basename(path) === fileName(found) ? found : undefined;
   } catch {
     return undefined;
   }

@@ -95,10 +95,12 @@ test('what nobody has is denied within our zone, and asked elsewhere outside', (
 
 test('the names of another network are not seen, unless the client is in both', (t) => {
   const table = makeTable();
-  t.is(ask(table, 'web.net2.test', 'A'), 'forward');
+  t.like(ask(table, 'web.net2.test', 'A'), {rcode: 3, answers: []});
+  t.is(ask(table, 'other.net2.test', 'A'), 'forward');
   t.like(ask(table, 'web.net2', 'A', {networks: [net1, net2], mayForward: true}), {answers: ['10.2.0.5']});
   t.like(ask(table, 'web', 'A', {networks: [net2, net1], mayForward: true}), {answers: ['10.2.0.5']});
-  t.is(ask(table, '5.0.2.10.in-addr.arpa', 'PTR'), 'forward');
+  t.like(ask(table, '5.0.2.10.in-addr.arpa', 'PTR'), {rcode: 3});
+  t.is(ask(table, '9.0.2.10.in-addr.arpa', 'PTR'), 'forward');
 });
 
 test('addresses have names', (t) => {
