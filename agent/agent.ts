@@ -47,6 +47,7 @@ export function createAgent({rows, context, about}: AgentOptions): Agent {
     try {
       await module.start();
       log.info({module: module.name}, 'started');
+      if (state === 'running') module.allStarted?.();
     } catch (error) {
       running = running.filter((each) => each.module !== module);
       throw error;
@@ -89,6 +90,7 @@ export function createAgent({rows, context, about}: AgentOptions): Agent {
           throw error;
         }
         state = 'running';
+        for (const {module} of running) module.allStarted?.();
       }),
     stop() {
       state = 'stopping';

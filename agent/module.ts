@@ -26,6 +26,8 @@ export interface AgentModule {
   readonly name: string;
   /** Returns when the module works or has begun to try; throws only for a configuration that can never work. */
   start(): Promise<void>;
+  /** All modules have started: what they know of this host is in the catalog, so that what is not there is gone. */
+  allStarted?(): void;
   /** Leaves the kernel as it is. */
   stop(): Promise<void>;
   /**

@@ -15,11 +15,14 @@ export interface ModuleRow {
   readonly create: (context: AgentContext) => AgentModule;
 }
 
-/** Those that need nothing but the context, in the order in which they start. */
+/**
+ * Those that need nothing but the context, in the order in which they start: who fills the catalog is before who answers and writes
+ * rules by it, so that an agent which takes over forgets nothing for a moment.
+ */
 export const modules: readonly ModuleRow[] = [
   {name: 'overlay', isWanted: ({overlay}) => overlay !== undefined, create: createOverlayModule},
-  namesRow,
-  servicesRow,
   registryRow,
   sharingRow,
+  namesRow,
+  servicesRow,
 ];

@@ -63,6 +63,10 @@ export interface ServiceDefinition {
   readonly network?: string | undefined;
   /** Its addresses, at most one per family; none: its name leads to its instances. */
   readonly addresses: readonly string[];
+  /** They were chosen for it, so that others will do as well. */
+  readonly isAddressChosen?: boolean | undefined;
+  /** Milliseconds since 1970 when it got them: of two services that have one address, the earlier keeps it. */
+  readonly addressedAt?: number | undefined;
   readonly ports: readonly (Port & {
     /** The instances' port; their own where absent. */
     readonly targetPort?: number | undefined;
@@ -78,4 +82,10 @@ export interface ServiceDefinition {
   readonly ttl: number;
   /** Milliseconds since 1970: of two that two hosts said, the newer counts. */
   readonly updatedAt?: number | undefined;
+}
+
+/** Which of two services an address belongs to: every host that knows both says the same. */
+export function isEarlier(service: ServiceDefinition, other: ServiceDefinition): boolean {
+  const [at, otherAt] = [service.addressedAt ?? 0, other.addressedAt ?? 0];
+  return at < otherAt || (at === otherAt && service.key < other.key);
 }

@@ -71,6 +71,7 @@ export function parseDefinition(json: Json, context: DefinitionContext): Service
     name,
     ...(body.network !== undefined && {network: body.network}),
     addresses,
+    isAddressChosen: body.address === 'auto',
     ports: body.ports,
     policy: body.policy,
     stickySeconds: body.stickySeconds,

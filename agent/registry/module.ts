@@ -30,6 +30,7 @@ function createRegistry(
     catalog,
     log,
     dir: conf.dir,
+    stateDir: join(config.runDir, 'registry'),
     ranges: ranges.map((text) => parseCidr(text)).filter((cidr) => cidr !== undefined),
   });
   const routes = {

@@ -1,8 +1,17 @@
 import type {Catalog} from '../catalog/catalog.ts';
-import type {Health, ServiceDefinition, ServiceInstance} from '../catalog/model.ts';
+import type {Change} from '../catalog/collection.ts';
+import {
+  isEarlier,
+  type Health,
+  type NamedContainer,
+  type ServiceDefinition,
+  type ServiceInstance,
+} from '../catalog/model.ts';
 import type {Logger} from '../../lib/log.ts';
 import type {Json} from '../../lib/cni/types.ts';
-import type {Cidr} from '../../lib/ip/cidr.ts';
+import {familyOf, parseIp} from '../../lib/ip/address.ts';
+import {containsIp, type Cidr} from '../../lib/ip/cidr.ts';
+import {chooseAddress} from './addresses.ts';
 import {CheckWatcher, type CheckState, type WatcherOptions} from './checks/watcher.ts';
 import {parseDefinition} from './definition.ts';
 import {RegistryError, type CheckDefinition, type Registration} from './registration.ts';
@@ -14,6 +23,8 @@ export interface RegistryOptions {
   readonly log: Logger;
   /** Where registrations and services are kept. */
   readonly dir: string;
+  /** Where it is kept how they are, for the next agent; not beyond a reboot. */
+  readonly stateDir: string;
   /** Where services' addresses come from. */
   readonly ranges: readonly Cidr[];
   readonly watcher?: Omit<WatcherOptions, 'onChange'>;
@@ -24,6 +35,12 @@ interface Member {
   readonly checks: Map<string, CheckWatcher>;
 }
 
+/** How the checks of a registration stood. */
+interface KeptHealth {
+  readonly key: string;
+  readonly checks: Readonly<Record<string, Pick<CheckState, 'status' | 'output'>>>;
+}
+
 const severity: Readonly<Record<Health, number>> = {passing: 0, warning: 1, critical: 2};
 
 /** What is registered on this host: kept in files, looked after by checks, told to the catalog. */
@@ -31,26 +48,37 @@ export class Registry {
   readonly #options: RegistryOptions;
   readonly #registrations: FileStore<Registration>;
   readonly #definitions: FileStore<ServiceDefinition>;
+  readonly #health: FileStore<KeptHealth>;
+  /** What the files say. */
+  readonly #kept = new Map<string, KeptHealth>();
+  readonly #ends: (() => void)[] = [];
   readonly #members = new Map<string, Member>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: RegistryOptions) {
     this.#options = options;
-    const {dir, log} = options;
+    const {dir, stateDir, log} = options;
     this.#registrations = new FileStore(`${dir}/instances`, log);
     this.#definitions = new FileStore(`${dir}/services`, log);
+    this.#health = new FileStore(stateDir, log);
   }
 
   /** Takes up what was registered before, and begins to look. */
   start({reapMs}: {readonly reapMs: number}): void {
-    for (const definition of this.#definitions.list())
-      this.#options.catalog.services.put('local', definition);
+    const {catalog} = this.#options;
+    for (const definition of this.#definitions.list()) catalog.services.put('local', definition);
+    for (const kept of this.#health.list()) this.#kept.set(kept.key, kept);
     for (const registration of this.#registrations.list()) this.#take(registration);
+    this.#ends.push(
+      catalog.services.subscribe((changes) => this.#onServices(changes)),
+      catalog.containers.subscribe((changes) => this.#onContainers(changes)),
+    );
     this.#timer = setInterval(() => this.#reap(), reapMs);
   }
 
   stop(): void {
     clearInterval(this.#timer);
+    for (const end of this.#ends) end();
     for (const {checks} of this.#members.values()) for (const check of checks.values()) check.close();
   }
 
@@ -68,6 +96,8 @@ export class Registry {
     for (const check of member.checks.values()) check.close();
     this.#members.delete(key);
     this.#registrations.remove(key);
+    this.#health.remove(key);
+    this.#kept.delete(key);
     this.#options.catalog.instances.remove('local', this.#instanceKey(member.registration));
     return true;
   }
@@ -117,7 +147,10 @@ export class Registry {
     const before = catalog.services.find(`${namespace}/${name}`)?.value;
     const taken = new Set(catalog.services.list().flatMap(({addresses}) => addresses));
     const parsed = parseDefinition(json, {namespace, name, ranges, before, taken});
-    const definition = {...parsed, updatedAt: Math.max(Date.now(), (before?.updatedAt ?? 0) + 1)};
+    const updatedAt = Math.max(Date.now(), (before?.updatedAt ?? 0) + 1);
+    const isSame = parsed.addresses.every((address) => before?.addresses.includes(address));
+    const addressedAt = isSame ? (before?.addressedAt ?? updatedAt) : updatedAt;
+    const definition = {...parsed, addressedAt, updatedAt};
     this.#definitions.put(definition.key, definition);
     catalog.services.put('local', definition);
     return definition;
@@ -155,7 +188,75 @@ export class Registry {
       const member = this.#members.get(key);
       if (member) this.#tell(member);
     };
-    return new CheckWatcher(definition, {...this.#options.watcher, onChange});
+    const before = this.#kept.get(key)?.checks[definition.id];
+    return new CheckWatcher(definition, {...this.#options.watcher, before, onChange});
+  }
+
+  /** An agent that starts does not begin by taking everybody for sick. */
+  #keep(key: string, states: readonly CheckState[]): void {
+    if (states.length === 0) return;
+    const statuses = (kept: KeptHealth | undefined) =>
+      JSON.stringify(Object.entries(kept?.checks ?? {}).map(([id, {status}]) => [id, status]));
+    const checks = states.map(
+      ({definition, status, output}) => [definition.id, {status, output: output.slice(0, 4096)}] as const,
+    );
+    const kept = {key, checks: Object.fromEntries(checks)};
+    if (statuses(kept) === statuses(this.#kept.get(key))) return;
+    this.#kept.set(key, kept);
+    try {
+      this.#health.put(key, kept);
+    } catch (error) {
+      this.#options.log.warn({error, key}, 'how an instance is could not be kept');
+    }
+  }
+
+  /** Containers that come later say whose network an instance is in. */
+  #onContainers(changes: readonly Change<NamedContainer>[]): void {
+    const ips = new Set(changes.flatMap(({before, after}) => (after ?? before)?.value.ips ?? []));
+    for (const member of this.#members.values()) {
+      if (ips.has(member.registration.address)) this.#tell(member);
+    }
+  }
+
+  #onServices(changes: readonly Change<ServiceDefinition>[]): void {
+    for (const {key, before, after} of changes) {
+      // Another host has the word now: what was said here must not come back with the next agent.
+      if (before?.origin === 'local' && after?.origin === 'remote') this.#definitions.remove(key);
+    }
+    this.#solveConflicts();
+  }
+
+  /** Two hosts may have given two services one address at the same time: the later one gets another. */
+  #solveConflicts(): void {
+    const {catalog, log, ranges} = this.#options;
+    const all = catalog.services.list();
+    const owners = new Map<string, ServiceDefinition>();
+    for (const service of all) {
+      for (const address of service.addresses) {
+        const owner = owners.get(address);
+        if (owner === undefined || isEarlier(service, owner)) owners.set(address, service);
+      }
+    }
+    for (const service of catalog.services.list('local')) {
+      const lost = service.addresses.filter((address) => owners.get(address) !== service);
+      if (lost.length === 0) continue;
+      const taken = new Set(owners.keys());
+      const addresses = service.addresses.flatMap((address) => {
+        if (!lost.includes(address)) return [address];
+        const range = service.isAddressChosen ? ranges.find((each) => isIn(each, address)) : undefined;
+        const other = range && chooseAddress(range, service.key, taken);
+        if (other !== undefined) taken.add(other);
+        const owner = owners.get(address)!.key;
+        log.warn({service: service.key, address, owner, other}, 'an address belongs to an earlier service');
+        // One that somebody asked for by hand stays as it is, without effect, until one of the two goes.
+        return [other ?? address];
+      });
+      if (addresses.every((address, i) => address === service.addresses[i])) continue;
+      const now = Math.max(Date.now(), (service.updatedAt ?? 0) + 1);
+      const changed = {...service, addresses, addressedAt: now, updatedAt: now};
+      this.#definitions.put(changed.key, changed);
+      catalog.services.put('local', changed);
+    }
   }
 
   #tell(member: Member): void {
@@ -182,6 +283,7 @@ export class Registry {
       ...(latencies.length > 0 && {latencyMs: Math.round(Math.max(...latencies) * 1000) / 1000}),
     };
     catalog.instances.put('local', instance);
+    this.#keep(keyOf(r), states);
   }
 
   /** The network of the container that has an address. */
@@ -219,6 +321,11 @@ export class Registry {
       this.deregister(namespace, id);
     }
   }
+}
+
+function isIn(range: Cidr, text: string): boolean {
+  const ip = parseIp(text);
+  return ip !== undefined && familyOf(ip) === familyOf(range.ip) && containsIp(range, ip);
 }
 
 const keyOf = ({namespace, id}: Pick<Registration, 'namespace' | 'id'>) => `${namespace}/${id}`;

@@ -34,7 +34,7 @@ export class FileStore<Value> {
     ensureDirectory(this.#directory, 0o755);
     const name = `${encodeURIComponent(key)}.json`;
     const unfinished = join(this.#directory, `.${name}`);
-    writeFileSync(unfinished, `${JSON.stringify(value)}\n`, {mode: 0o600});
+    writeFileSync(unfinished, `${JSON.stringify(value)}\n`, {mode: 0o600, flush: true});
     renameSync(unfinished, join(this.#directory, name));
   }
 

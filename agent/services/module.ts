@@ -1,6 +1,6 @@
 import {parseCidr, type Cidr} from '../../lib/ip/cidr.ts';
 import type {Change} from '../catalog/collection.ts';
-import type {ServiceDefinition, ServiceInstance} from '../catalog/model.ts';
+import {isEarlier, type ServiceDefinition, type ServiceInstance} from '../catalog/model.ts';
 import type {AgentContext, AgentModule} from '../module.ts';
 import type {ModuleRow} from '../modules.ts';
 import {Balancer} from './balancer.ts';
@@ -31,6 +31,8 @@ function createServices({catalog, host, log, metrics}: AgentContext, conf: Servi
   const balancer = new Balancer({nft: () => host.nft, log});
   /** What the kernel shall have, by key. */
   const frontends = new Map<string, Frontend>();
+  /** The frontends that services ask for, by key and then by service: more than one has a key only by mistake, or for a moment. */
+  const claims = new Map<string, Map<string, Frontend>>();
   /** Which of them are a service's. */
   const keysOf = new Map<string, readonly string[]>();
   /** How many frontends lead to each address of an instance. */
@@ -111,31 +113,47 @@ function createServices({catalog, host, log, metrics}: AgentContext, conf: Servi
         members.push(instance);
       }
     }
+    const touched = new Set<string>();
     for (const key of dirty) {
       const planned = plan(catalog.services.find(key)?.value, byService.get(key) ?? []);
       for (const old of keysOf.get(key) ?? []) {
-        if (planned.some((each) => each.key === old)) continue;
-        use(frontends.get(old), -1);
-        frontends.delete(old);
-        changes.set(old, undefined);
+        claims.get(old)?.delete(key);
+        touched.add(old);
       }
       for (const frontend of planned) {
-        if (JSON.stringify(describe(frontends.get(frontend.key))) === JSON.stringify(describe(frontend)))
-          continue;
-        use(frontends.get(frontend.key), -1);
-        use(frontend, 1);
-        frontends.set(frontend.key, frontend);
-        changes.set(frontend.key, frontend);
+        const claimants = claims.get(frontend.key) ?? new Map<string, Frontend>();
+        claims.set(frontend.key, claimants.set(key, frontend));
+        touched.add(frontend.key);
       }
-      if (planned.length > 0)
-        keysOf.set(
-          key,
-          planned.map((each) => each.key),
-        );
+      const keys = planned.map((each) => each.key);
+      if (keys.length > 0) keysOf.set(key, keys);
       else keysOf.delete(key);
+    }
+    for (const key of touched) {
+      const before = frontends.get(key);
+      const after = winnerOf(key);
+      if (JSON.stringify(describe(before)) === JSON.stringify(describe(after))) continue;
+      use(before, -1);
+      use(after, 1);
+      if (after) frontends.set(key, after);
+      else frontends.delete(key);
+      changes.set(key, after);
     }
     dirty.clear();
     return changes;
+  }
+
+  /** Of several services at one address the earliest has it, on every host. */
+  function winnerOf(key: string): Frontend | undefined {
+    const claimants = claims.get(key);
+    if (claimants?.size === 0) claims.delete(key);
+    const services = [...(claimants?.keys() ?? [])].flatMap(
+      (service) => catalog.services.find(service)?.value ?? [],
+    );
+    const [first, ...others] = services;
+    if (first === undefined) return undefined;
+    const winner = others.reduce((best, each) => (isEarlier(each, best) ? each : best), first);
+    return claimants?.get(winner.key);
   }
 
   function use(frontend: Frontend | undefined, by: 1 | -1): void {

@@ -36,6 +36,8 @@ class Sharing implements AgentModule {
   readonly #publisher: SharingPublisher;
   readonly #ends: (() => void)[] = [];
   #isAdopted = false;
+  /** What this host has is known whole: what is in etcd beyond it may go. */
+  #isReady = false;
   #isClosed = false;
   #publishing: Promise<void> = Promise.resolve();
   #soon: NodeJS.Timeout | undefined;
@@ -121,6 +123,11 @@ class Sharing implements AgentModule {
     this.#skydns.start();
   }
 
+  allStarted(): void {
+    this.#isReady = true;
+    this.#say();
+  }
+
   async stop(): Promise<void> {
     this.#isClosed = true;
     for (const end of this.#ends) end();
@@ -159,7 +166,7 @@ class Sharing implements AgentModule {
   }
 
   #say(): void {
-    if (this.#isClosed || !this.#own.isListed || !this.#skydns.isListed) return;
+    if (this.#isClosed || !this.#isReady || !this.#own.isListed || !this.#skydns.isListed) return;
     this.#soon ??= setTimeout(() => {
       this.#soon = undefined;
       this.#publishing = this.#publishing.then(() => this.#publish());

@@ -54,9 +54,14 @@ export function serviceRoutes({
     },
     'DELETE /v1/services/:namespace/:name': ({params}) => {
       const {namespace = '', name = ''} = params;
-      if (!registry.undefine(namespace, name))
-        throw new RegistryError(404, `no service ${namespace}/${name} was defined on this host`);
-      return {};
+      if (registry.undefine(namespace.toLowerCase(), name.toLowerCase())) return {};
+      const isRemote = services.find(`${namespace}/${name}`.toLowerCase()) !== undefined;
+      throw new RegistryError(
+        404,
+        isRemote
+          ? `another host exposed ${namespace}/${name}: hide it there, or expose it here first, which takes it over`
+          : `no service ${namespace}/${name} has an address`,
+      );
     },
   };
 }

@@ -14,6 +14,8 @@ export interface CheckState {
 }
 
 export interface WatcherOptions {
+  /** How it stood when an agent before this one ended: it stays so until a look or a heartbeat says otherwise. */
+  readonly before?: Pick<CheckState, 'status' | 'output'> | undefined;
   readonly onChange: () => void;
   readonly probe?: (check: CheckDefinition) => Promise<ProbeResult>;
   /** A clock that only goes forward. */
@@ -27,17 +29,18 @@ const smoothing = 0.3;
 
 /** Looks at an instance again and again, or waits for its heartbeats, until it is closed. */
 export class CheckWatcher {
-  readonly #options: Required<WatcherOptions>;
+  readonly #options: Required<Omit<WatcherOptions, 'before'>>;
   #state: CheckState;
   #successes = 0;
   #failures = 0;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(definition: CheckDefinition, options: WatcherOptions) {
+  constructor(definition: CheckDefinition, {before, ...options}: WatcherOptions) {
     this.#options = {probe: probeOnce, now: () => performance.now(), random: Math.random, ...options};
-    const criticalSinceMs = definition.initial === 'critical' ? this.#options.now() : undefined;
-    this.#state = {definition, status: definition.initial, output: '', criticalSinceMs};
+    const {status, output} = before ?? {status: definition.initial, output: ''};
+    const criticalSinceMs = status === 'critical' ? this.#options.now() : undefined;
+    this.#state = {definition, status, output, criticalSinceMs};
     if (definition.ttlMs !== undefined) this.#expectHeartbeat(definition.ttlMs);
     // The first look comes soon, whatever the interval is: nobody likes to wait for a new instance.
     else this.#schedule(Math.min(definition.intervalMs, 1000) * this.#options.random() * 0.5);

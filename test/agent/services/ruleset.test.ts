@@ -134,10 +134,14 @@ test('weights follow latencies, but not their noise', (t) => {
     instance('b', '10.1.0.6', {latencyMs: b}),
   ];
   const read = () => of(0, 0).map((each) => weights.weightOf(each));
-  t.true(weights.update(of(1, 4)));
+  t.true(weights.update(of(9, 39)));
   t.deepEqual(read(), [100, 25]);
-  t.false(weights.update(of(1.1, 4.2)));
-  t.true(weights.update(of(4, 1)));
+  t.false(weights.update(of(9.5, 42)));
+  t.true(weights.update(of(39, 9)));
   t.deepEqual(read(), [25, 100]);
+  // Less than a millisecond is the agent's own.
+  const quick = new LatencyWeights();
+  quick.update(of(0.2, 0.4));
+  t.false(quick.update(of(0.4, 0.2)));
   t.false(new LatencyWeights().update([instance('a', '10.1.0.5')]));
 });
