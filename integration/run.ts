@@ -99,9 +99,9 @@ async function runSecondKernel(files: readonly string[]): Promise<void> {
   const boot = await bootSecondKernel({
     script: `cd ${repository}
 export PATH=${repository}/node_modules/.bin:$PATH CI=true NO_COLOR=1 TERM=xterm WEFT_SECOND_KERNEL=1
-ava --serial --timeout=300s ${files.join(' ')}
+ava --serial --timeout=600s ${files.join(' ')}
 `,
-    timeoutMs: 600_000,
+    timeoutMs: 1_800_000,
     onLine: makeReport(),
   });
   judge(phase, {code: boot.code, from});
