@@ -417,7 +417,8 @@ static bool is_at_work(pid_t pid)
   const struct timespec pause = {0, 10000000};
   for (int i = 0; i < 3; i++) {
     const char state = pid > 0 ? read_state(pid) : 0;
-    if (state == 'R' || state == 'D') return true;
+    /* t: somebody looks on with strace. */
+    if (state == 'R' || state == 'D' || state == 't') return true;
     if (state != 'S') return false;
     CALL2(nanosleep, &pause, NULL);
   }
