@@ -107,7 +107,7 @@ async function showFaults(
     'the agent of h1 is killed and started again under traffic: nothing is lost, nothing is touched',
     async () => {
       const witness = await traffic(one, two);
-      const changes = kernel.countChanges();
+      const changes = await kernel.countChanges();
       await agents.get('h1')!.kill('KILL');
       await setTimeout(500);
       agents.set('h1', await h1.startAgent(config));

@@ -164,7 +164,7 @@ serial('a restart of the agents changes nothing, and a network more is taken by 
   const {host} = rig.host('h1');
   const kernel = viewKernel(host);
   const before = await kernel.lines();
-  const changes = kernel.countChanges();
+  const changes = await kernel.countChanges();
   await agents.get('h1')!.kill('KILL');
   const config = JSON.parse(await host.read('/etc/weft/agent.json')) as {overlay: {networks: unknown[]}};
   const agent = await rig.host('h1').startAgent(config);

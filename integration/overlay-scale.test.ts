@@ -104,7 +104,7 @@ for (const peers of [1000, 5000])
       t.true((await rssMib(h1, agent)) < 600);
 
       await agent.kill('KILL');
-      const changes = kernel.countChanges();
+      const changes = await kernel.countChanges();
       const next = await h1.startAgent(config, {timeoutMs: 100_000});
       await next.ask('POST', '/reconcile');
       t.is(await next.metric('weft_overlay_ops_total'), 0);

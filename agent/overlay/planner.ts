@@ -44,6 +44,8 @@ export class NetworkPlanner {
       snapshot,
       underlay,
       publicAddresses: conf.underlay.publicAddresses,
+      // etcd only gives back what it was told, maybe for another VNI.
+      macs: membership.kind === 'etcd' ? undefined : snapshot.self?.macs,
       endpoints: this.#endpoints(snapshot),
       plan: (members) => this.#plan(members, underlay),
     });

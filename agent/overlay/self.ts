@@ -13,17 +13,26 @@ export interface SelfFacts {
   readonly underlay: Underlay;
   /** Which addresses peers are told; the underlay's own where there are none. */
   readonly publicAddresses: readonly (Ip | undefined)[];
+  /** Hardware addresses that the source names; the others follow from the host's name and the VNI. */
+  readonly macs: Member['macs'] | undefined;
   readonly endpoints: readonly Endpoint[] | undefined;
   readonly plan: (membership: Membership) => Desired;
 }
 
 /** This host's own record as it shall be; its subnets are what the membership gave, none before that. */
-export function planSelf({node, snapshot, underlay, publicAddresses, endpoints, plan}: SelfFacts): Member {
+export function planSelf({
+  node,
+  snapshot,
+  underlay,
+  publicAddresses,
+  macs,
+  endpoints,
+  plan,
+}: SelfFacts): Member {
   const {network, self} = snapshot;
   const named = publicAddresses.filter((ip) => ip !== undefined);
   const addresses = named.length > 0 ? named : underlay.addresses;
-  // One that peers know already stays, whoever chose it.
-  const macOf = (family: 4 | 6) => self?.macs[family] ?? deriveVtepMac({vni: network.vni, node, family});
+  const macOf = (family: 4 | 6) => macs?.[family] ?? deriveVtepMac({vni: network.vni, node, family});
   const member: Member = {
     id: node,
     subnets: self?.subnets ?? [],

@@ -20,8 +20,8 @@ export interface KernelView {
   until(lines: readonly string[], timeoutMs: number): Promise<number>;
   /** Waits until `holds`, and returns how long it took. */
   untilTrue(what: string, holds: (lines: readonly string[]) => boolean, timeoutMs: number): Promise<number>;
-  /** Counts what changes of links, neighbours and routes until the result is called. */
-  countChanges(): () => string[];
+  /** Notes what changes of tunnels, neighbours and routes until the result is called. */
+  countChanges(): Promise<() => string[]>;
   close(): void;
 }
 
@@ -82,7 +82,8 @@ export function viewKernel(host: TestHost): KernelView {
     },
     untilTrue: (what, holds, timeoutMs) =>
       waitFor(what, async () => holds(await view.lines()), {timeoutMs, intervalMs: 3}),
-    countChanges() {
+    async countChanges() {
+      const tunnels = new Set((await listLinks(rt, {kind: 'vxlan'})).map(({ifindex}) => ifindex));
       const changes: string[] = [];
       const names = Object.fromEntries(Object.entries(rtm).map(([name, number]) => [number, name]));
       const socket = netns.run(
@@ -94,6 +95,8 @@ export function viewKernel(host: TestHost): KernelView {
               const isNeighbour = type === rtm.newNeigh || type === rtm.delNeigh;
               // What the kernel learns and forgets by itself is no change of anybody's.
               if (isNeighbour && (buffer.readUInt16LE(start + 8) & neighbourState.permanent) === 0) return;
+              // A container's interface comes up in its own time.
+              if (type === rtm.newLink && !tunnels.has(buffer.readInt32LE(start + 4))) return;
               changes.push(names[type] ?? String(type));
             },
           }),

@@ -29,12 +29,13 @@ function plan(self: Member | undefined, publicAddresses: readonly string[] = [])
     snapshot: {network, self, peers: [], revision: '1'},
     underlay,
     publicAddresses: publicAddresses.map(ip),
+    macs: self?.macs,
     endpoints: undefined,
     plan: (members) => planDesired(members, {carrier: underlay}),
   });
 }
 
-test('the hardware address follows from name and VNI; one that peers know stays', (t) => {
+test('the hardware address follows from name and VNI; one that the source names stays', (t) => {
   const fresh = plan(undefined);
   t.is(fresh.macs[4], deriveVtepMac({vni: 9, node: 'a', family: 4}));
   t.deepEqual(fresh.subnets, []);
