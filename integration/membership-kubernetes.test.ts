@@ -220,6 +220,22 @@ test.serial('a list of many pages; one that is too old in the middle is begun ag
   t.is(api.counts['list'], 28);
 });
 
+test.serial('who asks again while a list is on its way is answered too', async (t) => {
+  let during: Promise<unknown> | undefined;
+  let isAsking = false;
+  const api = await startKubernetes(t, {
+    onList() {
+      if (isAsking) during ??= a.membership.relist();
+    },
+  });
+  api.addNode('a', {podCIDRs: ['10.244.1.0/24']});
+  const a = await join(t, api, 'a', {last: 1});
+  await a.until('ready', isReady);
+  isAsking = true;
+  t.truthy(await a.membership.relist());
+  t.truthy(await during, 'the second as well, and without waiting for its deadline');
+});
+
 test.serial('a watch that ends goes on where it was; one that is too old lists again', async (t) => {
   const api = await startKubernetes(t);
   api.addNode('a', {podCIDRs: ['10.244.1.0/24']});

@@ -106,8 +106,12 @@ export class Store {
     let mustList = true;
     for (let attempt = 0; !signal.aborted;) {
       try {
-        if (mustList || this.#waiting.length > 0) await this.#list();
-        mustList = false;
+        // Who asks while a list is on its way wants one that began later.
+        while (mustList || this.#waiting.length > 0) {
+          await this.#list();
+          mustList = false;
+          if (signal.aborted) return;
+        }
         this.#relist = new AbortController();
         const one = AbortSignal.any([signal, this.#relist.signal]);
         await watchPrefix(client, {
@@ -153,6 +157,7 @@ export class Store {
     this.#revision = revision;
     this.#cluster = cluster;
     this.#isListed = true;
+    this.#waiting = this.#waiting.filter((each) => !waiting.includes(each));
     for (const wake of waiting) wake();
     onChange();
   }

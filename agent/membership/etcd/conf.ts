@@ -7,8 +7,10 @@ const ms = (fallback: number) => z._default(z.int().check(z.gte(10)), fallback);
 const endpoint = z.string().check(
   z.refine((text) => {
     const url = URL.parse(text);
-    return url !== null && /^https?:$/.test(url.protocol) && url.pathname === '/' && url.search === '';
-  }, 'expected a URL as "http://10.0.0.1:2379" or "https://…"'),
+    if (url === null || !/^https?:$/.test(url.protocol)) return false;
+    // A password in it would be in the log, and in what everybody may read of a network that is not ready.
+    return url.pathname === '/' && url.search === '' && url.username === '' && url.password === '';
+  }, 'expected a URL as "http://10.0.0.1:2379" or "https://…", without a user (user, passwordFile)'),
 );
 
 /** Keys of a membership of type `etcd`; flannel's names of the same are in docs/membership.md. */

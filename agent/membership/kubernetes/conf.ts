@@ -20,7 +20,12 @@ export const kubernetesKeys = {
   /** Name of our Node; else of the environment's WEFT_NODE_NAME, else overlay.node. */
   node: z.optional(z.string().check(z.minLength(1))),
   server: z.optional(
-    z.string().check(z.refine((text) => /^https?:$/.test(URL.parse(text)?.protocol ?? ''), 'expected a URL')),
+    z.string().check(
+      z.refine((text) => {
+        const url = URL.parse(text);
+        return /^https?:$/.test(url?.protocol ?? '') && url?.username === '' && url.password === '';
+      }, 'expected a URL, without a user (kubeconfig)'),
+    ),
   ),
   kubeconfig: z.optional(absolutePath),
   /** Else the environment's WEFT_SERVICE_ACCOUNT_DIR, else where kubelet puts it. */

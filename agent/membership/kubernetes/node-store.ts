@@ -99,8 +99,12 @@ export class NodeStore {
     let mustList = true;
     for (let failures = 0; !signal.aborted;) {
       try {
-        if (mustList || this.#waiting.length > 0) await this.#list();
-        mustList = false;
+        // Who asks while a list is on its way wants one that began later.
+        while (mustList || this.#waiting.length > 0) {
+          await this.#list();
+          mustList = false;
+          if (signal.aborted) return;
+        }
         const openedAt = performance.now();
         await this.#watch(() => {
           failures = 0;
@@ -153,6 +157,7 @@ export class NodeStore {
     this.#nodes = nodes;
     this.#revision = revision ?? '';
     this.#isListed = true;
+    this.#waiting = this.#waiting.filter((each) => !waiting.includes(each));
     for (const wake of waiting) wake();
     onChange();
   }

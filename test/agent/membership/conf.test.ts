@@ -41,6 +41,16 @@ const refused: readonly (readonly [Json, string, RegExp])[] = [
   [{type: 'etcd', endpoints: []}, 'endpoints', /^expected at least 1/],
   [{type: 'etcd', endpoints: ['10.0.0.1:2379']}, 'endpoints[0]', /^expected a URL as "http:/],
   [{type: 'etcd', endpoints: ['http://a:1/v2']}, 'endpoints[0]', /^expected a URL/],
+  [
+    {type: 'etcd', endpoints: ['http://root:secret@a:1']},
+    'endpoints[0]',
+    /^expected a URL .*without a user(?!.*secret)/,
+  ],
+  [
+    {type: 'kubernetes', server: 'https://root:secret@a:1'},
+    'server',
+    /^expected a URL, without a user(?!.*secret)/,
+  ],
   [{type: 'etcd', endpoints: ['http://a:1'], prefix: 'network/'}, 'prefix', /^expected a path as/],
   [{type: 'kubernetes', network: '10.244'}, 'network', /^"10.244" is not a range/],
   [{type: 'kubernetes', annotationPrefix: 'x'}, 'annotationPrefix', /^expected a prefix that ends in/],
