@@ -120,7 +120,12 @@ function createRepair(context: AgentContext, conf: RepairConf, plugins: Plugins)
     name: 'repair',
     async start() {
       journal.load();
-      monitor = new NftMonitor({onRemoval, onResync: suspect});
+      try {
+        monitor = new NftMonitor({onRemoval, onResync: suspect});
+      } catch (error) {
+        // Without the right to listen, or on a kernel without nftables: the clock remains.
+        log.warn({error}, 'what others remove is seen by the clock only');
+      }
       unknownUntil = Date.now() + unknownForMs;
       lookIn(0);
     },
