@@ -1,5 +1,6 @@
 import {describeFailure} from '../../lib/cni/failure.ts';
 import {NftMonitor, type NftRemoval} from '../../lib/netlink/nft/monitor.ts';
+import {getGeneration} from '../../lib/netlink/nft/transaction.ts';
 import {LinkWatch} from './link-watch.ts';
 import type {AgentContext, AgentModule} from '../module.ts';
 import type {ModuleRow} from '../modules.ts';
@@ -18,6 +19,8 @@ const nodeThread = 'MainThread';
 const unknownForMs = 60_000;
 const unknownEveryMs = 1000;
 const retryMs = 5000;
+/** How often nothing is looked at in a row because nothing of nftables changed: iptables-legacy is not seen by that. */
+const mostSkips = 9;
 /** What fails once may have met somebody else's change. */
 const failuresUntilNotReady = 3;
 
@@ -40,6 +43,9 @@ function createRepair(context: AgentContext, conf: RepairConf, plugins: Plugins)
   let last: (Look & {readonly at: string}) | undefined;
   let failure: string | undefined;
   let failedInARow = 0;
+  /** Of nftables, when everything was as it should be. */
+  let goodGeneration: number | undefined;
+  let skips = 0;
   const metrics = createRepairMetrics(context.metrics, () => last?.live ?? 0);
   const repairer = new Repairer({
     host,
@@ -69,16 +75,34 @@ function createRepair(context: AgentContext, conf: RepairConf, plugins: Plugins)
     if (isStopped || at >= dueAt) return;
     clearTimeout(timer);
     dueAt = at;
-    timer = setTimeout(() => void inTurn(look), delayMs).unref();
+    timer = setTimeout(() => void inTurn(lookIfChanged), delayMs).unref();
+  }
+
+  /** Nothing can be missing where nothing was changed since all was there. */
+  async function lookIfChanged(): Promise<void> {
+    if (goodGeneration !== undefined && skips < mostSkips) {
+      const generation = await getGeneration(pluginHost.nft).catch(() => undefined);
+      if (generation === goodGeneration) {
+        skips++;
+        dueAt = Infinity;
+        return lookIn(conf.intervalMs);
+      }
+    }
+    await look();
   }
 
   async function look(): Promise<void> {
     if (isStopped) return;
     dueAt = Infinity;
+    goodGeneration = undefined;
+    skips = 0;
     const end = metrics.seconds.startTimer();
     try {
+      // Asked before: what is changed meanwhile is looked at the next time.
+      const generation = await getGeneration(pluginHost.nft).catch(() => undefined);
       last = {...(await repairer.look()), at: new Date().toISOString()};
       [failure] = last.failures;
+      if (last.lacking + last.unknown + last.failures.length === 0) goodGeneration = generation;
       watch.follow(journal.list());
       if (last.unknown > 0 && Date.now() < unknownUntil) lookIn(unknownEveryMs);
       else lookIn(failure === undefined ? conf.intervalMs : Math.min(retryMs, conf.intervalMs));
@@ -94,6 +118,7 @@ function createRepair(context: AgentContext, conf: RepairConf, plugins: Plugins)
   }
 
   function suspect(): void {
+    goodGeneration = undefined;
     unknownUntil = Date.now() + unknownForMs;
     lookIn(conf.delayMs);
   }
@@ -108,6 +133,7 @@ function createRepair(context: AgentContext, conf: RepairConf, plugins: Plugins)
     onGone: (restored) => {
       void inTurn(async () => {
         if ((await repairer.takeBack(restored)) !== 'left') return;
+        goodGeneration = undefined;
         unknownUntil = Date.now() + unknownForMs;
         lookIn(unknownEveryMs);
       });

@@ -27,6 +27,8 @@ export interface Look {
   readonly live: number;
   /** Interfaces of ours that no runtime has noted (yet): their ADD is under way, say. */
   readonly unknown: number;
+  /** Parts of attachments that were not as they should be. */
+  readonly lacking: number;
   /** What could not be made anew, one sentence each. */
   readonly failures: readonly string[];
 }
@@ -40,6 +42,7 @@ const together = 16;
  */
 export class Repairer {
   readonly #options: RepairerOptions;
+  readonly #known = new WeakMap<Attached, readonly Share[]>();
 
   constructor(options: RepairerOptions) {
     this.#options = options;
@@ -65,12 +68,16 @@ export class Repairer {
       if (isRenewed || !links.has(key)) failures.push(...(await this.#takeBack(restored, {isRenewed})));
     }
     const once = rememberingLists(pluginHost);
+    let lacking = 0;
     for (let at = 0; at < live.length; at += together) {
       const some = live.slice(at, at + together).map(async (restored) => this.#repair(restored, once));
-      failures.push(...(await Promise.all(some)).flat());
+      for (const repaired of await Promise.all(some)) {
+        failures.push(...repaired.failures);
+        lacking += repaired.lacking;
+      }
     }
     const unknown = [...links.keys()].filter((key) => !alive.has(key)).length;
-    return {live: live.length, unknown, failures};
+    return {live: live.length, unknown, lacking, failures};
   }
 
   /**
@@ -106,7 +113,7 @@ export class Repairer {
     return [];
   }
 
-  async #repair(restored: Restored, once: Host): Promise<string[]> {
+  async #repair(restored: Restored, once: Host): Promise<Pick<Look, 'lacking' | 'failures'>> {
     const {attached} = restored;
     const failures: string[] = [];
     const lacking: Share[] = [];
@@ -120,9 +127,9 @@ export class Repairer {
         failures.push(this.#failed(`look at what ${share.plugin} made`, attached, error));
       }
     }
-    if (lacking.length === 0 || (await this.#find(restored)) !== 'there') return failures;
-    failures.push(...(await this.#restore(restored, lacking)));
-    return failures;
+    if (lacking.length > 0 && (await this.#find(restored)) === 'there')
+      failures.push(...(await this.#restore(restored, lacking)));
+    return {lacking: lacking.length, failures};
   }
 
   async #restore(restored: Restored, lacking: readonly Share[]): Promise<string[]> {
@@ -157,9 +164,13 @@ export class Repairer {
   }
 
   #shares(attached: Attached): readonly Share[] {
+    const known = this.#known.get(attached);
+    if (known) return known;
     const {plugins, log} = this.#options;
     try {
-      return sharesOf(plugins, attached, log);
+      const shares = sharesOf(plugins, attached, log);
+      this.#known.set(attached, shares);
+      return shares;
     } catch (error) {
       this.#failed('understand the configuration', attached, error);
       return [];
