@@ -1,6 +1,6 @@
 import {describeFailure} from '../lib/cni/failure.ts';
 import {askAgent} from './agent-api.ts';
-import type {OverlayStatus} from './doctor/overlay.ts';
+import type {OverlayStatus} from './doctor/overlay-status.ts';
 import {formatTable} from './table.ts';
 
 /** What of the agent's `/status` is shown; `--json` shows all of it. */
@@ -29,9 +29,11 @@ export async function findAgentStatus(
 export function describeAgent({version, pid, ready, notReady, modules}: AgentStatus): string[] {
   const lines = [`agent ${version}, process ${pid}: ${ready ? 'ready' : 'not ready'}`];
   lines.push(...notReady.map((reason) => `  ${reason}`));
-  for (const {name, form, vni, mtu, membership, peers, differs} of modules.overlay?.networks ?? []) {
+  for (const network of modules.overlay?.networks ?? []) {
+    const {name, form, vni, mtu, membership, peers, conflicts = [], differs} = network;
     const facts = [form, `VNI ${vni ?? '-'}`, `MTU ${mtu ?? '-'}`, `membership ${membership.state}`];
     lines.push(`overlay ${name}: ${facts.join(', ')}; ${peers.length} peers`);
+    if (membership.reason !== undefined) lines.push(`  membership: ${membership.reason}`);
     if (peers.length > 0) {
       const rows = peers.map((peer) => [
         peer.id,
@@ -43,6 +45,7 @@ export function describeAgent({version, pid, ready, notReady, modules}: AgentSta
         ...formatTable([['PEER', 'STATE', 'UNDERLAY', 'SUBNETS'], ...rows]).map((line) => `  ${line}`),
       );
     }
+    lines.push(...conflicts.map((each) => `  conflict: ${each}`));
     lines.push(...differs.map((each) => `  differs: ${each}`));
   }
   return lines;

@@ -1,6 +1,7 @@
 import {parseArgs} from 'node:util';
 import {describeFailure} from '../lib/cni/failure.ts';
 import {createHost} from '../lib/host.ts';
+import {familyOf} from '../lib/ip/address.ts';
 import {defaultRunDir} from './agent-api.ts';
 import type {Command} from './command.ts';
 import {checkAgent} from './doctor/agent.ts';
@@ -12,6 +13,7 @@ import {checkInstallation} from './doctor/installation.ts';
 import {checkKernelFeatures} from './doctor/kernel-features.ts';
 import {checkLimits} from './doctor/limits.ts';
 import {checkReservations} from './doctor/reservations.ts';
+import {listHostLocalNetworks} from './host-local-networks.ts';
 
 /** `weft doctor` */
 export const doctor: Command = {
@@ -46,7 +48,7 @@ when there is a problem, with 0 when there are at most warnings.`,
         ...(await attempt('limits', checkLimits)),
         ...(await attempt('installation', () => checkInstallation({binDir, version: release.version}))),
         ...findings,
-        ...(await attempt('forwarding', () => checkForwarding(host))),
+        ...(await attempt('forwarding', () => checkForwarding(host, {usesIpv6: hasIpv6(confDir)}))),
         ...(await attempt('firewall', () => checkFirewall(host, networks))),
         ...(await attempt('addresses', () => checkReservations(confDir))),
         ...(await attempt('agent', () => checkAgent(host, {runDir, agentConf, release}))),
@@ -59,6 +61,13 @@ when there is a problem, with 0 when there are at most warnings.`,
     }
   },
 };
+
+/** What is wrong with configurations is told elsewhere. */
+function hasIpv6(confDir: string): boolean {
+  const networks = listHostLocalNetworks({confDir, warn: () => {}});
+  const ranges = networks.flatMap(({sets = []}) => sets.flat());
+  return ranges.some(({subnet}) => familyOf(subnet.ip) === 6);
+}
 
 /** A check that fails says so, and the others go on. */
 async function attempt(

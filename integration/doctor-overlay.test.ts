@@ -58,3 +58,31 @@ test('weft doctor and weft status know the peers of an overlay, and what is in t
   await says(/the device flannel\.99 belongs to no network/);
   await says(/mine input drops what comes in.*UDP port 8472/s);
 });
+
+test('of a segment the underlay is asked, since its tunnels have no addresses; what another network left is named', async (t) => {
+  const rig = await makeRig(t, {hosts: 2});
+  await startStatic(rig, {more: {form: 'l2'}, config: {network: {form: 'l2'}}});
+  const h1 = rig.host('h1');
+  t.deepEqual(await diagnose(h1), [
+    {
+      severity: 'ok',
+      subject: 'overlay pods',
+      message: '1 of 1 peers asked, all answer with packets of 1450 bytes',
+    },
+  ]);
+  await h1.host.sh(`ip link add flannel.98 type vxlan id 98 dstport 8472 dev eth0
+    ip link set flannel.98 alias 'weft overlay gone'`);
+  // Ways narrower than they look: the outer packet of the largest inner one does not get through.
+  await rig.host('h2').host.run(['ip', 'link', 'set', 'eth0', 'mtu', '1400']);
+  await rig.underlay.run(['ip', 'link', 'set', 'h2', 'mtu', '1400']);
+  const found = await diagnose(h1);
+  const says = (message: RegExp, remedy: RegExp) =>
+    t.true(
+      found.some((each) => message.test(each.message) && remedy.test(each.remedy ?? '')),
+      JSON.stringify(found, undefined, 1),
+    );
+  says(/peer h2: packets of 1500 bytes are (too large|lost)/, /mend the link/);
+  says(/flannel\.98 is of the overlay network gone/, /weft overlay cleanup --force --network gone/);
+  await rig.host('h2').unplug();
+  t.true((await diagnose(h1)).some(({message}) => message === 'peer h2 does not answer at 192.168.50.12'));
+});

@@ -52,6 +52,21 @@ test('a node with a container in order has no problems', async (t) => {
   t.regex(stdout, /^ok {4}configuration {2}net$/m);
 });
 
+test('IPv6 that is not passed on is a problem where a network gives IPv6 addresses', async (t) => {
+  const host = await makeHost(t);
+  const text = (subnet: string) => conflist('net').replace('10.10.0.0/30', subnet);
+  await host.write('/etc/cni/net.d/10-net.conflist', text('10.10.0.0/24'));
+  await attach(host, 'net', 'pod');
+  await host.sh('echo 1 > /proc/sys/net/ipv4/ip_forward; echo 0 > /proc/sys/net/ipv6/conf/all/forwarding');
+  const found = async () => (await diagnose(host)).findings.find(({subject}) => subject === 'forwarding');
+  t.like(await found(), {severity: 'ok', message: 'net/ipv6/conf/all/forwarding is 0: no network uses IPv6'});
+  await host.write('/etc/cni/net.d/10-net.conflist', text('fd00:10::/64'));
+  t.like(await found(), {
+    severity: 'problem',
+    message: 'net/ipv6/conf/all/forwarding is 0: 1 containers reach nothing beyond this host over IPv6',
+  });
+});
+
 test('what keeps containers from working is named with its remedy', async (t) => {
   const host = await makeHost(t);
   await host.write('/etc/cni/net.d/10-net.conflist', conflist('net', {type: 'no-such-plugin'}));

@@ -4,7 +4,8 @@ import type {Host} from '../../lib/host.ts';
 import {askAgent} from '../agent-api.ts';
 import type {Release} from '../release.ts';
 import {about, type Finding} from './finding.ts';
-import {checkOverlay, type OverlayStatus} from './overlay.ts';
+import {checkOverlay} from './overlay.ts';
+import type {OverlayStatus} from './overlay-status.ts';
 
 /** Whether the node agent runs, where one is configured, whether it is of this build, and what it lacks. */
 export async function checkAgent(
@@ -34,7 +35,7 @@ export async function checkAgent(
       build?: string;
       modules?: {overlay?: OverlayStatus};
     };
-    const overlay = modules?.overlay ? await checkOverlay(host, modules.overlay) : [];
+    const overlay = modules ? await checkOverlay(host, modules.overlay, {runDir}) : [];
     const others =
       build === release.id
         ? []

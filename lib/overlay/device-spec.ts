@@ -54,7 +54,7 @@ export function deviceName(vni: number, family: Family): string {
 }
 
 /** What the tunnel's headers take of a packet: outer Ethernet (14, as the inner one), IP, UDP 8, VXLAN 8. */
-const headerBytes: Readonly<Record<Family, number>> = {4: 50, 6: 70};
+export const headerBytes: Readonly<Record<Family, number>> = {4: 50, 6: 70};
 
 /** The MTU inside the tunnel: the underlay's or the configured one, less its headers and those of encryption. */
 export function overlayMtu({
