@@ -180,4 +180,16 @@ test.serial('what somebody flushes of nftables, CHECK tells and the next ADD bri
   t.is((await host.run(['nft', 'list', 'ruleset'])).stdout, before);
   for (const each of [one, two]) t.is((await check(host, each)).code, 0);
   t.is((await tryPlugin(host, {conf, command: 'STATUS'})).code, 0);
+  // The table is there, and has nothing in it.
+  await host.run(['nft', 'flush', 'table', 'inet', 'weft-overlay-net5']);
+  t.regex((await check(host, one)).reply?.msg ?? '', /weft-overlay-net5/);
+  await attach(host, 'three', conf);
+  t.is((await host.run(['nft', 'list', 'ruleset'])).stdout, before);
+  // Of all rules one; and a member more.
+  await host.run(['nft', 'flush', 'chain', 'inet', 'weft-overlay-net5', 'prerouting']);
+  t.regex((await check(host, one)).reply?.msg ?? '', /weft-overlay-net5 prerouting/);
+  await host.run(['nft', 'flush', 'ruleset']);
+  await attach(host, 'four', conf);
+  await host.run(['nft', 'add element inet weft-overlay-net5 members4 { 192.0.2.99 }']);
+  t.regex((await check(host, one)).reply?.msg ?? '', /192\.0\.2\.99/);
 });

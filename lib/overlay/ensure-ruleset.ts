@@ -64,6 +64,30 @@ export async function ensureRuleset(
   }
 }
 
+/**
+ * What of the network's table is not as it shall be, in sentences. What networks are kept apart is not looked at: the table of
+ * one that came later says it for both.
+ */
+export async function checkRuleset(
+  nft: NetfilterSocket,
+  desired: Pick<Desired, 'network' | 'devices' | 'subnets' | 'sources'>,
+  options: RulesetOptions,
+): Promise<readonly string[]> {
+  const ruleset = planRuleset(desired, options);
+  const {table, chains} = ruleset;
+  if ((await findTable(nft, table)) === undefined) return [`table inet ${table.table} is gone`];
+  const compared = chains.filter(({chain}) => chain !== 'forward');
+  const differences = await Promise.all(compared.map((chain) => checkChain(nft, chain)));
+  const found = differences.filter((sentence) => sentence !== undefined);
+  if (found.length > 0) return found;
+  const {operations} = plan(
+    ruleset,
+    await listMembers(nft, ruleset),
+    membersOf(options.filter ? desired.sources : []),
+  );
+  return operations.map((operation) => operation.text());
+}
+
 /** Removes the table of a network; one that is not there is removed. */
 export async function removeRuleset(nft: NetfilterSocket, network: string): Promise<void> {
   try {
@@ -108,14 +132,16 @@ interface Plan {
 /** Looks at everything. */
 async function compare(nft: NetfilterSocket, ruleset: Ruleset, members: Members): Promise<Plan> {
   if (await hasRules(nft, ruleset)) {
-    const {sets} = ruleset;
-    const found = await Promise.all(([4, 6] as const).map((family) => listElements(nft, sets[family])));
-    const before = found.flat().map(({key}) => [Buffer.from(key).toString('hex'), key] as const);
-    return plan(ruleset, new Map(before), members);
+    return plan(ruleset, await listMembers(nft, ruleset), members);
   }
   const isThere = (await findTable(nft, ruleset.table)) !== undefined;
   const remove = isThere ? [deleteTable(ruleset.table)] : [];
   return {operations: [...remove, ...planTable(ruleset, members)], did: 'all'};
+}
+
+async function listMembers(nft: NetfilterSocket, {sets}: Ruleset): Promise<Members> {
+  const found = await Promise.all(([4, 6] as const).map((family) => listElements(nft, sets[family])));
+  return new Map(found.flat().map(({key}) => [Buffer.from(key).toString('hex'), key]));
 }
 
 async function hasRules(nft: NetfilterSocket, {table, comment, chains}: Ruleset): Promise<boolean> {

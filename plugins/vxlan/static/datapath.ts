@@ -11,12 +11,11 @@ import {observeOverlay} from '../../../lib/overlay/observe.ts';
 import {formatOperation} from '../../../lib/overlay/operation.ts';
 import {planOverlay} from '../../../lib/overlay/plan.ts';
 import {segmentBridgeName} from '../../../lib/overlay/segment-bridge.ts';
-import {rulesetTable} from '../../../lib/overlay/ruleset.ts';
 import type {Carrier, Desired} from '../../../lib/overlay/state.ts';
 import type {StaticNetwork} from '../../../lib/overlay/static-file.ts';
 import type {VxlanConf} from '../conf.ts';
 import {getCarrier} from './carrier.ts';
-import {ensureStaticRuleset, hasStaticRuleset, refuseOverlap} from './ruleset.ts';
+import {diffStaticRuleset, ensureStaticRuleset, refuseOverlap} from './ruleset.ts';
 import {findSelf, type Identity} from './self.ts';
 
 /** What the kernel shall have, and who we are. */
@@ -105,8 +104,6 @@ export async function diffStatic(
   return [
     ...gone.map(({name}) => `device ${name} is gone`),
     ...operations.map((each) => formatOperation(each)),
-    ...((await hasStaticRuleset(host, conf))
-      ? []
-      : [`table inet ${rulesetTable(conf.network).table} is gone`]),
+    ...(await diffStaticRuleset(host, desired, conf)),
   ];
 }

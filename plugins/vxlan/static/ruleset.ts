@@ -1,8 +1,9 @@
 import type {Host} from '../../../lib/host.ts';
 import {formatCidr, overlap} from '../../../lib/ip/cidr.ts';
 import {isMissingNftables} from '../../../lib/netlink/nft/socket.ts';
-import {findTable} from '../../../lib/netlink/nft/table.ts';
-import {ensureRuleset} from '../../../lib/overlay/ensure-ruleset.ts';
+import {listRules} from '../../../lib/netlink/nft/rule.ts';
+import {isNotFound} from '../../../lib/netlink/error.ts';
+import {checkRuleset, ensureRuleset} from '../../../lib/overlay/ensure-ruleset.ts';
 import {rulesetTable, type RulesetOptions} from '../../../lib/overlay/ruleset.ts';
 import type {Desired} from '../../../lib/overlay/state.ts';
 import type {VxlanConf} from '../conf.ts';
@@ -39,15 +40,9 @@ export async function refuseOverlap(
  * and none to other networks of this kind. Throws where the kernel has no nftables and something of it was asked for.
  */
 export async function ensureStaticRuleset(host: Host, desired: Desired, conf: RulesetConf): Promise<void> {
-  const {masquerade, exemptDestinations, filter} = conf;
-  const options: RulesetOptions = {
-    filter,
-    ...(masquerade && {masquerade: {exempt: exemptDestinations}}),
-    forwardMark,
-    apartFrom: listRecords(conf).filter(({name}) => name !== conf.network),
-  };
+  const {masquerade, filter} = conf;
   try {
-    await ensureRuleset(host.nft, desired, options);
+    await ensureRuleset(host.nft, desired, optionsOf(conf));
   } catch (error) {
     if (!isMissingNftables(error)) throw error;
     if (!masquerade && !filter) return;
@@ -58,14 +53,40 @@ export async function ensureStaticRuleset(host: Host, desired: Desired, conf: Ru
   }
 }
 
-/** Whether the table is there at all; what is in it, the next ADD that has something to mend looks at. */
+function optionsOf(conf: RulesetConf): RulesetOptions {
+  const {masquerade, exemptDestinations, filter} = conf;
+  return {
+    filter,
+    ...(masquerade && {masquerade: {exempt: exemptDestinations}}),
+    forwardMark,
+    apartFrom: listRecords(conf).filter(({name}) => name !== conf.network),
+  };
+}
+
+/** What of the table is not as it should be, in sentences. */
+export async function diffStaticRuleset(
+  host: Host,
+  desired: Desired,
+  conf: RulesetConf,
+): Promise<readonly string[]> {
+  try {
+    return await checkRuleset(host.nft, desired, optionsOf(conf));
+  } catch (error) {
+    if (isMissingNftables(error) && !conf.masquerade && !conf.filter) return [];
+    throw error;
+  }
+}
+
+/** Whether the table is there, and has rules; whether they are the right ones, CHECK looks. One question. */
 export async function hasStaticRuleset(
   host: Host,
   {masquerade, filter, network}: Pick<RulesetConf, 'masquerade' | 'filter' | 'network'>,
 ): Promise<boolean> {
   try {
-    return (await findTable(host.nft, rulesetTable(network))) !== undefined;
+    const rules = await listRules(host.nft, {...rulesetTable(network), chain: 'forward'});
+    return rules.length > 0;
   } catch (error) {
+    if (isNotFound(error)) return false;
     if (isMissingNftables(error) && !masquerade && !filter) return true;
     throw error;
   }
