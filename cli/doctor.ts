@@ -7,6 +7,7 @@ import type {Command} from './command.ts';
 import {checkAgent} from './doctor/agent.ts';
 import {checkConfigurations} from './doctor/configurations.ts';
 import {formatFindings, type Finding} from './doctor/finding.ts';
+import {checkExemptions} from './doctor/exemptions.ts';
 import {checkFirewall} from './doctor/firewall.ts';
 import {checkForwarding} from './doctor/forwarding.ts';
 import {checkInstallation} from './doctor/installation.ts';
@@ -50,6 +51,7 @@ when there is a problem, with 0 when there are at most warnings.`,
         ...findings,
         ...(await attempt('forwarding', () => checkForwarding(host, {usesIpv6: hasIpv6(confDir)}))),
         ...(await attempt('firewall', () => checkFirewall(host, networks))),
+        ...(await attempt('masquerade', () => checkExemptions(host, networks))),
         ...(await attempt('addresses', () => checkReservations(confDir))),
         ...(await attempt('agent', () => checkAgent(host, {runDir, agentConf, release}))),
       ];

@@ -77,6 +77,8 @@ test('what keeps containers from working is named with its remedy', async (t) =>
     echo 0 > /proc/sys/net/ipv4/ip_forward
     nft add table ip filter
     nft 'add chain ip filter FORWARD { type filter hook forward priority 0 ; policy drop ; }'
+    nft 'add table ip nat ; add chain ip nat POSTROUTING { type nat hook postrouting priority 100 ; }'
+    nft add rule ip nat POSTROUTING ip daddr 10.200.0.0/16 accept
     mkdir -p /etc/weft && echo '{}' > /etc/weft/agent.json
   `);
   const {code, findings} = await diagnose(host);
@@ -95,4 +97,9 @@ test('what keeps containers from working is named with its remedy', async (t) =>
   says('firewall', /ip filter FORWARD has the policy drop/, /"type": "firewall"/);
   says('addresses', /"attached": a set of ranges is used up/, /weft gc attached/);
   says('agent', /no agent runs/, /systemctl start weft-agent/);
+  t.true(
+    findings.some(
+      ({subject, message}) => subject === 'masquerade' && /^1 rules of ip nat POSTROUTING/.test(message),
+    ),
+  );
 });
