@@ -1,5 +1,5 @@
 import {spawn} from 'node:child_process';
-import {existsSync, globSync, mkdtempSync, rmSync} from 'node:fs';
+import {chmodSync, existsSync, globSync, mkdtempSync, rmSync} from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import {createInterface} from 'node:readline';
@@ -21,6 +21,8 @@ const root = process.getuid?.() === 0;
 const debian = existsSync('/usr/bin/apt-get') && existsSync('/usr/bin/dpkg-deb');
 // What tests put into the temporary directory goes with this one.
 const temporary = mkdtempSync(path.join(os.tmpdir(), 'weft-test-'));
+// Some tests are another user for a moment.
+chmodSync(temporary, 0o711);
 process.once('exit', () => rmSync(temporary, {recursive: true, force: true}));
 const tests: ReportedTest[] = [];
 const problems: string[] = [];
