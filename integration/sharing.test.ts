@@ -1,78 +1,14 @@
 import path from 'node:path';
-import type {ExecutionContext} from 'ava';
-import type {Etcd} from './harness/etcd.ts';
-import type {TestHost} from './harness/host.ts';
-import {askDns, attachNamed, dataOf, fetchByName, startPage, writeResolvConf} from './harness/names.ts';
+import {fetchByName, startPage} from './harness/names.ts';
+import {addNamed, configOf, makeCluster, resolves} from './harness/names-cluster.ts';
 import {testWith} from './harness/needs.ts';
-import {waitFor, type RunningAgent} from './harness/overlay-agent.ts';
-import {agentConfig, podConf, putNetwork, startStore, storeMembership} from './harness/overlay-cluster.ts';
-import {makeRig, type RigHost} from './harness/overlay-rig.ts';
+import {waitFor} from './harness/overlay-agent.ts';
+import {putNetwork} from './harness/overlay-cluster.ts';
 import {pluginDir} from './harness/paths.ts';
 import {ask, serve} from './harness/ports.ts';
 
 const test = testWith('root');
 const weft = path.join(pluginDir, 'weft');
-const {cniVersion, name: network, ...vxlan} = podConf;
-
-/** Hosts with an overlay, and names and services in etcd, on real everything. */
-async function makeCluster(t: ExecutionContext) {
-  const rig = await makeRig(t, {hosts: 2});
-  const etcd = await startStore(rig);
-  t.teardown(() => etcd.close());
-  await putNetwork(etcd);
-  const agents: RunningAgent[] = [];
-  for (const host of rig.hosts) {
-    const conflist = {
-      cniVersion,
-      name: network,
-      plugins: [vxlan, {type: 'discovery', domainName: 'pods.test'}],
-    };
-    await host.host.write(`/etc/cni/net.d/${network}.conflist`, JSON.stringify(conflist));
-    agents.push(await host.startAgent(configOf(host, etcd)));
-  }
-  return {rig, etcd, agents, hosts: rig.hosts as readonly [RigHost, RigHost]};
-}
-
-function configOf(host: RigHost, etcd: Etcd) {
-  const sharing = {
-    endpoints: etcd.endpoints,
-    leaseTtlS: 3,
-    requestTimeoutMs: 1000,
-    retryMs: 50,
-    retryMaxMs: 500,
-    probeMs: 1000,
-    snapshotMs: 50,
-  };
-  return {...agentConfig(host.name, storeMembership(etcd)), node: host.name, sharing};
-}
-
-async function addNamed({host}: RigHost, name: string): Promise<string> {
-  await host.addNetns(name);
-  const result = await attachNamed(host, network, name);
-  await writeResolvConf(host, name, result);
-  return result.ips!.find(({address}) => address.includes('.'))!.address.split('/')[0]!;
-}
-
-/** What a container is told of a name, in the end. */
-async function resolves(
-  host: TestHost,
-  netns: string,
-  name: string,
-  expected: readonly string[],
-): Promise<number> {
-  const {stdout} = await host.run(['cat', `/etc/netns/${netns}/resolv.conf`]);
-  const server = /nameserver (\d+\.\S+)/.exec(stdout)![1]!;
-  let found: readonly string[] = [];
-  return waitFor(
-    `${name} is ${expected.join(', ')}`,
-    async () => {
-      const [answer] = await askDns(host, netns, [{server, name}]);
-      found = dataOf(answer!);
-      return JSON.stringify(found) === JSON.stringify(expected);
-    },
-    {explain: () => found.join(', '), intervalMs: 20},
-  );
-}
 
 test('service1 reaches service2 on another host by its name, and an etcd that is away takes nothing from them', async (t) => {
   const {rig, etcd, agents, hosts} = await makeCluster(t);

@@ -48,12 +48,23 @@ export function readShared(
     const [kind, owner] = key.slice(root.length).split('/');
     const parsed = parse(value);
     if (parsed === undefined) continue;
-    if (kind === 'services') services.push(parsed as ServiceDefinition);
-    else if (owner === part(node)) continue;
+    if (kind === 'services') {
+      // What this host itself said is known from its own files, also that it says so no longer.
+      if (definedBy(value) !== node) services.push(parsed as ServiceDefinition);
+    } else if (owner === part(node)) continue;
     else if (kind === 'containers') containers.push(parsed as NamedContainer);
     else if (kind === 'instances') instances.push(parsed as ServiceInstance);
   }
   return {containers, instances, services};
+}
+
+/** Who defined a service, by its value. */
+export function definedBy(value: string): string | undefined {
+  try {
+    return (JSON.parse(value) as {definedBy?: string}).definedBy;
+  } catch {
+    return undefined;
+  }
 }
 
 function parse(value: string): {readonly key: string} | undefined {

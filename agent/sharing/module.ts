@@ -8,10 +8,10 @@ import {HttpAgents} from '../outbound/http-agents.ts';
 import type {AgentContext, AgentModule} from '../module.ts';
 import type {ModuleRow} from '../modules.ts';
 import type {SharingConf} from './conf.ts';
-import {readShared, sharingLayout, type Shared} from './layout.ts';
+import {definedBy, readShared, sharingLayout, type Shared} from './layout.ts';
 import {SharingPublisher} from './publisher.ts';
 import {readSnapshot, writeSnapshot} from './snapshot.ts';
-import {definedBy, planWanted} from './wanted.ts';
+import {planWanted} from './wanted.ts';
 
 export const sharingRow: ModuleRow = {
   name: 'sharing',

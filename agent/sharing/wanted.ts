@@ -49,12 +49,3 @@ export function planWanted(
 function formatService(service: ServiceDefinition, node: string): string {
   return JSON.stringify({...service, definedBy: node});
 }
-
-/** Who defined a service, by its value. */
-export function definedBy(value: string): string | undefined {
-  try {
-    return (JSON.parse(value) as {definedBy?: string}).definedBy;
-  } catch {
-    return undefined;
-  }
-}
