@@ -70,13 +70,13 @@ export function instanceEntry(
 
 /** A service with addresses of its own. */
 export function serviceEntry(service: ServiceDefinition): NameEntry {
-  const {key, network, ports, ttl} = service;
+  const {key, name: serviceName, network, ports, ttl} = service;
   return {
     key: `service ${key}`,
     network: network ?? everywhere,
     names: serviceNames(service),
     ips: addresses(service.addresses),
-    ports: ports.map(({name, protocol, port}) => ({name, protocol, port})),
+    ports: ports.map(({name = serviceName, protocol, port}) => ({name, protocol, port})),
     texts: [],
     ttl,
     isCritical: false,
