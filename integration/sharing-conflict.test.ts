@@ -14,7 +14,8 @@ interface Shown {
 async function addressesAt({host}: RigHost): Promise<Record<string, string>> {
   const {stdout} = await host.run([weftOnHost, 'service', 'list', '--json']);
   const {services} = JSON.parse(stdout) as Shown;
-  return Object.fromEntries(services.map(({name, addresses}) => [name, addresses.join()]).toSorted());
+  const sorted = services.toSorted((a, b) => a.name.localeCompare(b.name));
+  return Object.fromEntries(sorted.map(({name, addresses}) => [name, addresses.join()]));
 }
 
 test('two hosts that cannot reach the store give two services one address: each has its own afterwards, on both', async (t) => {
