@@ -1,3 +1,4 @@
+import {setTimeout} from 'node:timers/promises';
 import {pings} from './harness/attachment.ts';
 import type {Etcd} from './harness/etcd.ts';
 import {testWith} from './harness/needs.ts';
@@ -157,6 +158,19 @@ serial('a segment: containers of all hosts in one subnet, known to every host wi
   );
   t.log(`a new one known to the other host: ${known.toFixed(0)} ms after ADD`);
   await eventuallyPings(h1.host, 'one', three.ipv4);
+  // What the bridge learns of the same containers is the bridge's business.
+  await setTimeout(1000);
+  const passes = () => agents.get('h1')!.metric('weft_overlay_passes_total', {network: 'wire'});
+  const before = await passes();
+  const {mac} = three.result.interfaces!.find(({name, sandbox}) => name === 'eth0' && sandbox)!;
+  await h1.host.run(['bridge', 'fdb', 'del', mac!, 'dev', 'flannel.3', 'master']);
+  await eventuallyPings(h1.host, 'one', three.ipv4);
+  t.regex(
+    (await h1.host.run(['bridge', 'fdb', 'show', 'brport', 'flannel.3'])).stdout,
+    /master br-vx3(?! permanent)/,
+  );
+  await setTimeout(500);
+  t.is(await passes(), before);
   kernel.close();
 });
 

@@ -1,6 +1,6 @@
 import {familyOf, ipBytes, type Ip} from '../../lib/ip/address.ts';
 import {macBytes} from '../../lib/ip/mac.ts';
-import {neighbourState} from '../../lib/netlink/route/neighbour.ts';
+import {neighbourFlag, neighbourState} from '../../lib/netlink/route/neighbour.ts';
 import {afBridge, rtm} from '../../lib/netlink/route/socket.ts';
 import type {Reply} from '../../lib/netlink/message.ts';
 import type {Desired, PeerState} from '../../lib/overlay/state.ts';
@@ -11,6 +11,8 @@ export type Meaning = 'nothing' | 'contradiction';
 
 // linux/neighbour.h and linux/rtnetlink.h: NDA_DST, NDA_LLADDR; RTA_DST, RTA_OIF, RTA_GATEWAY
 const neighbour = {header: 12, dst: 1, lladdr: 2};
+// ndm_flags in struct ndmsg
+const flagsAt = 10;
 const route = {header: 12, dst: 1, oif: 4, gateway: 5};
 const tableMain = 254;
 const protocolKernel = 2;
@@ -79,6 +81,8 @@ export class Expected {
     const ifindex = buffer.readInt32LE(start + 4);
     if (!this.#indexes.has(ifindex)) return true;
     const isEnd = buffer[start] === afBridge;
+    // What a bridge knows of its port: it learns there what we set.
+    if (isEnd && (buffer[start + flagsAt]! & neighbourFlag.self) === 0) return true;
     const first = start + neighbour.header;
     const ip = attribute(buffer, first, end, neighbour.dst) ?? '';
     const mac = attribute(buffer, first, end, neighbour.lladdr) ?? '';
