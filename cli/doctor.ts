@@ -14,6 +14,7 @@ import {checkInstallation} from './doctor/installation.ts';
 import {checkKernelFeatures} from './doctor/kernel-features.ts';
 import {checkLimits} from './doctor/limits.ts';
 import {checkReservations} from './doctor/reservations.ts';
+import {checkSecrets} from './doctor/secrets.ts';
 import {listHostLocalNetworks} from './host-local-networks.ts';
 
 /** `weft doctor` */
@@ -53,6 +54,7 @@ when there is a problem, with 0 when there are at most warnings.`,
         ...(await attempt('firewall', () => checkFirewall(host, networks))),
         ...(await attempt('masquerade', () => checkExemptions(host, networks))),
         ...(await attempt('addresses', () => checkReservations(confDir))),
+        ...(await attempt('secrets', () => checkSecrets(agentConf))),
         ...(await attempt('agent', () => checkAgent(host, {runDir, agentConf, release}))),
       ];
       if (values.json) out(JSON.stringify(all, undefined, 2));

@@ -86,3 +86,50 @@ test('of a segment the underlay is asked, since its tunnels have no addresses; w
   await rig.host('h2').unplug();
   t.true((await diagnose(h1)).some(({message}) => message === 'peer h2 does not answer at 192.168.50.12'));
 });
+
+test('flanneld beside the agent, what it left, and secrets that others may read', async (t) => {
+  const rig = await makeRig(t, {hosts: 1});
+  await startStatic(rig);
+  const {host} = rig.host('h1');
+  const all = async () => {
+    const {stdout} = await host.run([weft, 'doctor', '--json', '--agent-conf', '/etc/weft/other.json'], {
+      mayFail: true,
+    });
+    return JSON.parse(stdout) as Finding[];
+  };
+  await host.sh(`cp "$(command -v sleep)" /run/flanneld
+    for name in secret password tight; do echo something > /etc/weft/$name; done
+    chmod 644 /etc/weft/secret; chmod 640 /etc/weft/password; chmod 600 /etc/weft/tight
+    nft add table ip nat
+    nft add chain ip nat FLANNEL-POSTRTG`);
+  const networks = [
+    {
+      encryption: {
+        secrets: [
+          {id: 0, file: '/etc/weft/secret'},
+          {id: 1, file: '/etc/weft/tight'},
+        ],
+      },
+      membership: {passwordFile: '/etc/weft/password'},
+    },
+  ];
+  await host.write('/etc/weft/other.json', JSON.stringify({overlay: {networks}}));
+  const before = await all();
+  t.deepEqual(
+    before.filter(({subject}) => subject === 'secrets').map(({severity, remedy}) => [severity, remedy]),
+    [
+      ['warning', 'chmod 600 /etc/weft/secret'],
+      ['warning', 'chmod 600 /etc/weft/password'],
+    ],
+  );
+  t.true(
+    before.some(({message}) => /flanneld's masquerading is still in iptables/.test(message)),
+    JSON.stringify(before),
+  );
+  host.start(['/run/flanneld', '60']);
+  await waitFor('the process', async () =>
+    (await all()).some(
+      ({severity, message}) => severity === 'problem' && message.startsWith('flanneld runs on this host'),
+    ),
+  );
+});

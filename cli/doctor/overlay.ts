@@ -6,6 +6,7 @@ import {isMissingNftables} from '../../lib/netlink/nft/socket.ts';
 import {listLinks} from '../../lib/netlink/route/link.ts';
 import {parseDeviceAlias} from '../../lib/overlay/device-spec.ts';
 import {about, type Finding} from './finding.ts';
+import {checkFlannel} from './overlay-flannel.ts';
 import {askPeer, judgePeer} from './overlay-peer.ts';
 import type {OverlayNetworkStatus, OverlayStatus} from './overlay-status.ts';
 
@@ -23,7 +24,12 @@ export async function checkOverlay(
 ): Promise<readonly Finding[]> {
   const networks = overlay?.networks ?? [];
   const findings = (await Promise.all(networks.map(checkNetwork))).flat();
-  return [...findings, ...(await checkDevices(host, overlay, runDir)), ...(await checkInput(host, networks))];
+  return [
+    ...findings,
+    ...(await checkDevices(host, overlay, runDir)),
+    ...(await checkInput(host, networks)),
+    ...(overlay ? await checkFlannel(host) : []),
+  ];
 }
 
 async function checkNetwork(network: OverlayNetworkStatus): Promise<readonly Finding[]> {
