@@ -89,5 +89,8 @@ for (const {what, second, says} of rivals)
       await agent.kill('HUP');
       await agent.untilReady(20_000);
       t.is((await agent.status()).networks[0]?.name, 'blue');
+      t.is(await agent.metric('weft_overlay_ready', {network: 'blue'}), 1);
+      const {body} = await agent.ask('GET', '/metrics');
+      t.notRegex(body, /^weft_overlay_\w+\{.*"red"/m, 'who asks is told nothing of it any more');
     },
   );

@@ -57,3 +57,17 @@ export function createOverlayMetrics(registry: Registry) {
     filterDrops: gauge('filter_drops', 'VXLAN packets of strangers that were dropped'),
   };
 }
+
+/** Takes away all that was said of a network: one that was given up is neither ready nor not. */
+export async function forgetNetwork(metrics: OverlayMetrics, network: string): Promise<void> {
+  for (const metric of Object.values(metrics)) {
+    const {values} = await metric.get();
+    const sets = new Map<string, Partial<Record<string, string | number>>>();
+    for (const {labels} of values) {
+      // A histogram's own.
+      const {le: _, ...own} = labels as Partial<Record<string, string | number>>;
+      if (own['network'] === network) sets.set(JSON.stringify(own), own);
+    }
+    for (const labels of sets.values()) metric.remove(labels as Record<string, string>);
+  }
+}

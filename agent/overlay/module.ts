@@ -6,7 +6,7 @@ import type {AgentContext, AgentModule} from '../module.ts';
 import type {OverlayNetwork} from '../../lib/overlay/member.ts';
 import type {OverlayConf, OverlayNetworkConf} from './conf.ts';
 import {KernelWatch, type KernelListener} from './kernel-watch.ts';
-import {createOverlayMetrics} from './metrics.ts';
+import {createOverlayMetrics, forgetNetwork} from './metrics.ts';
 import {OverlayNetworkAgent} from './network.ts';
 
 interface Running {
@@ -149,7 +149,11 @@ export function createOverlayModule(context: AgentContext): AgentModule {
         : new Map<string, Running>();
       config = next;
       watchKernel();
-      for (const name of running.keys()) if (!kept.has(name)) await stopNetwork(name);
+      for (const name of running.keys()) {
+        if (kept.has(name)) continue;
+        await stopNetwork(name);
+        if (!made.has(name)) await forgetNetwork(metrics, name);
+      }
       for (const {agent} of running.values()) agent.reload();
       startNetworks(made);
       inOrder(networks);
