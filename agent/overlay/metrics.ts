@@ -65,7 +65,7 @@ export async function forgetNetwork(metrics: OverlayMetrics, network: string): P
     const sets = new Map<string, Partial<Record<string, string | number>>>();
     for (const {labels} of values) {
       // A histogram's own.
-      const {le: _, ...own} = labels as Partial<Record<string, string | number>>;
+      const {le: _, ...own} = labels;
       if (own['network'] === network) sets.set(JSON.stringify(own), own);
     }
     for (const labels of sets.values()) metric.remove(labels as Record<string, string>);
