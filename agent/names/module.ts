@@ -56,6 +56,7 @@ function createNames(context: AgentContext, firstConf: NamesConf, runDir: string
     limiter: {allows: (...source) => limiter.allows(...source)},
     isHost: (ip) => listeners.has(ip) || ip === '127.0.0.1' || ip === '::1',
     onAnswer: ({rcode}) => count(rcode),
+    onError: (error, {name, type}) => log.error({error, name, type}, 'a question could not be answered'),
   });
   const listeners: Listeners = new Listeners({
     port: conf.port,

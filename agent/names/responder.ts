@@ -18,6 +18,7 @@ export interface ResponderOptions {
   readonly isHost: (ip: string) => boolean;
   /** Told of every answer, for the figures. */
   readonly onAnswer?: (answer: {readonly network: string; readonly rcode: number}) => void;
+  readonly onError?: (error: unknown, query: Query) => void;
   readonly now?: () => number;
 }
 
@@ -33,7 +34,7 @@ export class Responder {
     this.#now = options.now ?? (() => performance.now());
   }
 
-  /** The answer to a message that came in at `network`'s server; nothing for a message that gets none. */
+  /** The answer to a message that came in at `network`'s server; nothing for a message that gets none. Never throws. */
   respond(
     network: string,
     message: Buffer,
@@ -43,6 +44,20 @@ export class Responder {
     if (incoming.kind === 'ignore') return undefined;
     if (incoming.kind === 'error') return formatError(incoming);
     const {query} = incoming;
+    try {
+      return this.#answer(network, query, {message, client});
+    } catch (error) {
+      // A name that somebody gave is odd: that is no reason to leave all others without a server.
+      this.#options.onError?.(error, query);
+      return this.#format(network, query, client, failed(rcode.serverFailure));
+    }
+  }
+
+  #answer(
+    network: string,
+    query: Query,
+    {message, client}: {readonly message: Buffer; readonly client: Client},
+  ): Buffer | Promise<Buffer> {
     const {table, limiter} = this.#options;
     if (!limiter.allows(client.ip, this.#now()))
       return this.#format(network, query, client, failed(rcode.refused));

@@ -14,6 +14,8 @@ import {containsIp, type Cidr} from '../../lib/ip/cidr.ts';
 import {chooseAddress} from './addresses.ts';
 import {CheckWatcher, type CheckState, type WatcherOptions} from './checks/watcher.ts';
 import {parseDefinition} from './definition.ts';
+import {parseService} from '../catalog/shapes.ts';
+import {readHealth, readRegistration, type KeptHealth} from './kept.ts';
 import {RegistryError, type CheckDefinition, type Registration} from './registration.ts';
 import {FileStore} from './store.ts';
 
@@ -35,12 +37,6 @@ interface Member {
   readonly checks: Map<string, CheckWatcher>;
 }
 
-/** How the checks of a registration stood. */
-interface KeptHealth {
-  readonly key: string;
-  readonly checks: Readonly<Record<string, Pick<CheckState, 'status' | 'output'>>>;
-}
-
 const severity: Readonly<Record<Health, number>> = {passing: 0, warning: 1, critical: 2};
 
 /** What is registered on this host: kept in files, looked after by checks, told to the catalog. */
@@ -58,9 +54,9 @@ export class Registry {
   constructor(options: RegistryOptions) {
     this.#options = options;
     const {dir, stateDir, log} = options;
-    this.#registrations = new FileStore(`${dir}/instances`, log);
-    this.#definitions = new FileStore(`${dir}/services`, log);
-    this.#health = new FileStore(stateDir, log);
+    this.#registrations = new FileStore(`${dir}/instances`, {parse: readRegistration, log});
+    this.#definitions = new FileStore(`${dir}/services`, {parse: parseService, log});
+    this.#health = new FileStore(stateDir, {parse: readHealth, log});
   }
 
   /** Takes up what was registered before, and begins to look. */

@@ -9,10 +9,16 @@ import type {Logger} from '../../lib/log.ts';
  */
 export class FileStore<Value> {
   readonly #directory: string;
+  readonly #parse: (json: unknown) => Value | undefined;
   readonly #log: Logger;
 
-  constructor(directory: string, log: Logger) {
+  /** `parse` gives undefined for what is none of these things. */
+  constructor(
+    directory: string,
+    {parse, log}: {readonly parse: (json: unknown) => Value | undefined; readonly log: Logger},
+  ) {
     this.#directory = directory;
+    this.#parse = parse;
     this.#log = log;
   }
 
@@ -22,7 +28,10 @@ export class FileStore<Value> {
       .flatMap((name) => {
         const file = join(this.#directory, name);
         try {
-          return [JSON.parse(readFileSync(file, 'utf8')) as Value];
+          const value = this.#parse(JSON.parse(readFileSync(file, 'utf8')));
+          if (value !== undefined) return [value];
+          this.#log.error({file}, 'this file holds something else and is not read');
+          return [];
         } catch (error) {
           this.#log.error({error, file}, 'this file is damaged and not read');
           return [];

@@ -1,3 +1,4 @@
+import {parseContainer, parseInstance, parseService} from '../catalog/shapes.ts';
 import type {NamedContainer, ServiceDefinition, ServiceInstance} from '../catalog/model.ts';
 
 // Our own keys, richer than SkyDNS's:
@@ -46,14 +47,13 @@ export function readShared(
   const services: ServiceDefinition[] = [];
   for (const [key, value] of entries) {
     const [kind, owner] = key.slice(root.length).split('/');
+    if (owner === part(node) && kind !== 'services') continue;
+    // What this host itself said is known from its own files, also that it says so no longer.
+    if (kind === 'services' && definedBy(value) === node) continue;
     const parsed = parse(value);
-    if (parsed === undefined) continue;
-    if (kind === 'services') {
-      // What this host itself said is known from its own files, also that it says so no longer.
-      if (definedBy(value) !== node) services.push(parsed as ServiceDefinition);
-    } else if (owner === part(node)) continue;
-    else if (kind === 'containers') containers.push(parsed as NamedContainer);
-    else if (kind === 'instances') instances.push(parsed as ServiceInstance);
+    if (kind === 'services') push(services, parseService(parsed));
+    else if (kind === 'containers') push(containers, parseContainer(parsed));
+    else if (kind === 'instances') push(instances, parseInstance(parsed));
   }
   return {containers, instances, services};
 }
@@ -67,11 +67,13 @@ export function definedBy(value: string): string | undefined {
   }
 }
 
-function parse(value: string): {readonly key: string} | undefined {
+function push<Value>(list: Value[], value: Value | undefined): void {
+  if (value !== undefined) list.push(value);
+}
+
+function parse(value: string): unknown {
   try {
-    const parsed: unknown = JSON.parse(value);
-    if (typeof parsed !== 'object' || parsed === null || !('key' in parsed)) return undefined;
-    return typeof parsed.key === 'string' ? {...parsed, key: parsed.key} : undefined;
+    return JSON.parse(value);
   } catch {
     return undefined;
   }
