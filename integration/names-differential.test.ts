@@ -24,27 +24,38 @@ const containers = [
 const kinds = ['weft', 'dnsname', 'aardvark-dns'] as const;
 type Kind = (typeof kinds)[number];
 
+const rootOfNames = () => path.resolve(path.dirname(toolPath('dnsperf', 'names')), '../root');
+
+/** Calls the chain for a container; with Debian's dnsname in place of ours where `debian` says so. */
+async function callChain(
+  host: TestHost,
+  verb: 'add' | 'del',
+  name: string,
+  {debian, aliases = []}: {readonly debian: boolean; readonly aliases?: readonly string[]},
+): Promise<void> {
+  const dirs = debian ? [path.join(rootOfNames(), 'usr/lib/cni'), pluginDir] : [pluginDir];
+  await host.run([path.join(pluginDir, 'cnitool'), verb, 'net1', `/run/netns/${name}`], {
+    env: {
+      PATH: `${binOf('names')}:${binOf('tools')}:/usr/sbin:/usr/bin:/sbin:/bin`,
+      CNI_PATH: dirs.join(':'),
+      NETCONFPATH: '/etc/cni/net.d',
+      CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAME=${name}`,
+      CAP_ARGS: JSON.stringify({aliases: {net1: aliases}}),
+    },
+  });
+}
+
 /** The same three containers on a host, and a server of a kind for them. */
 async function start(host: TestHost, kind: Kind): Promise<void> {
-  const rootOfNames = path.resolve(path.dirname(toolPath('dnsperf', 'names')), '../root');
   const type = kind === 'aardvark-dns' ? 'tuning' : 'dnsname';
   const conf = JSON.parse(
     namedNetwork('net1', {type, subnets: ['10.61.0.0/24'], bridge: 'br-net1', keys: {domainName: domain}}),
   ) as {plugins: object[]};
   await host.write('/etc/cni/net.d/net1.conflist', JSON.stringify(conf));
-  const dirs = kind === 'dnsname' ? [path.join(rootOfNames, 'usr/lib/cni'), pluginDir] : [pluginDir];
   if (kind === 'weft') await startAgentOn(host);
   for (const {name, aliases} of containers) {
     await host.addNetns(name);
-    await host.run([path.join(pluginDir, 'cnitool'), 'add', 'net1', `/run/netns/${name}`], {
-      env: {
-        PATH: `${binOf('names')}:${binOf('tools')}:/usr/sbin:/usr/bin:/sbin:/bin`,
-        CNI_PATH: dirs.join(':'),
-        NETCONFPATH: '/etc/cni/net.d',
-        CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAME=${name}`,
-        CAP_ARGS: JSON.stringify({aliases: {net1: aliases}}),
-      },
-    });
+    await callChain(host, 'add', name, {debian: kind === 'dnsname', aliases});
   }
   if (kind !== 'aardvark-dns') return;
   const lines = containers.map(
@@ -53,7 +64,7 @@ async function start(host: TestHost, kind: Kind): Promise<void> {
   await host.run(['mkdir', '-p', '/run/aardvark']);
   await host.write('/run/aardvark/net1', `${server}\n${lines.join('')}`);
   host.start([
-    path.join(rootOfNames, 'usr/lib/podman/aardvark-dns'),
+    path.join(rootOfNames(), 'usr/lib/podman/aardvark-dns'),
     '--config',
     '/run/aardvark',
     '--port',
@@ -130,4 +141,40 @@ test("answers are those of Debian's dnsname and aardvark-dns, but for what is li
     const expected = {dnsname: weft, 'aardvark-dns': weft, weft, ...differences[question]};
     t.deepEqual({weft, ...others}, expected, question);
   }
+});
+
+test('a network of dnsname is taken over while its containers run', async (t) => {
+  t.timeout(300_000);
+  const host = await makeHost(t);
+  await start(host, 'dnsname');
+  await startAgentOn(host);
+  await host.addNetns('later');
+  // dnsmasq still has the port: what the bridge's containers ask goes to the agent all the same.
+  await callChain(host, 'add', 'later', {debian: false});
+  const [own] = await askDns(host, 'later', [{server, name: 'later'}]);
+  t.deepEqual(
+    own!.answers.map(({data}) => data),
+    ['10.61.0.5'],
+  );
+  t.regex((await host.sh('nft list table inet weft-names')).stdout, /redirect to/);
+  // Those of before are removed by ours, and are known by ours when they are made anew.
+  for (const {name, aliases} of containers) {
+    await callChain(host, 'del', name, {debian: false});
+    await callChain(host, 'add', name, {debian: false, aliases});
+  }
+  const answers = await askDns(host, 'client', [
+    {server, name: 'www'},
+    {server, name: 'db', transport: 'tcp'},
+  ]);
+  t.deepEqual(
+    answers.map((each) => each.answers.length),
+    [1, 1],
+  );
+  const {stdout} = await host.run(['cat', '/run/containers/cni/dnsname/net1/addnhosts']);
+  t.regex(stdout, /web/);
+  await host.sh(
+    'kill $(cat /run/containers/cni/dnsname/net1/pidfile); rm -r /run/containers/cni/dnsname/net1',
+  );
+  const [after] = await askDns(host, 'later', [{server, name: 'web'}]);
+  t.is(after!.answers.length, 1);
 });

@@ -139,3 +139,54 @@ test('watch tells of every change, and who is critical for too long is forgotten
   watching.kill('SIGKILL');
   t.is((await host.sh('ls /var/lib/weft/registry/instances')).stdout, '');
 });
+
+test('one of three replicas is killed under load: errors only until its check fails', async (t) => {
+  const host = await makeHost(t);
+  await host.write('/etc/cni/net.d/net1.conflist', namedNetwork('net1', {subnets: ['10.61.0.0/24']}));
+  await startAgentOn(host);
+  const names = ['a', 'b', 'c', 'client'];
+  for (const [i, name] of names.entries()) {
+    await host.addNetns(name);
+    await attachNamed(host, 'net1', name);
+    if (name === 'client') continue;
+    await serve(host, name, name, 8080);
+    const address = `10.61.0.${i + 2}`;
+    const check = ['--check-tcp', `${address}:8080`, '--interval', '300ms', '--timeout', '10s'];
+    await service(host, 'register', 'shop', '--id', name, '--address', address, '--port', '8080', ...check);
+  }
+  const addresses = await service(host, 'expose', 'shop', '--port', '80:8080');
+  const vip = addresses.split(' ').find((each) => each.startsWith('10.96.'))!;
+  const connect = async () => {
+    const answers = await ask(host, 'client', ...Array.from({length: 12}, () => ({address: vip, port: 80})));
+    return answers.map((each) => each.split(' ')[0]!);
+  };
+  const seen = (answers: readonly string[]) => [...new Set(answers)].toSorted().join(' ');
+  for (
+    const deadline = Date.now() + 20_000;
+    seen(await connect()) !== 'a b c' && Date.now() < deadline;
+    await sleep(50)
+  );
+  const batches: {readonly startedMs: number; readonly answers: readonly string[]}[] = [];
+  let isOver = false;
+  const load = (async () => {
+    while (!isOver) batches.push({startedMs: performance.now(), answers: await connect()});
+  })();
+  await sleep(500);
+  const killedMs = performance.now();
+  await host.run(['pkill', '-KILL', '-f', 'port-worker.ts serve b ']);
+  while (!/ b .* critical/.test(await service(host, 'list'))) await sleep(20);
+  // Rules follow within the time that changes are gathered; a busy machine gets more.
+  await sleep(500);
+  const knownMs = performance.now();
+  await sleep(1500);
+  isOver = true;
+  await load;
+  const outside = batches.filter(({startedMs}, i) => {
+    const endedMs = batches[i + 1]?.startedMs ?? Infinity;
+    return endedMs < killedMs || startedMs > knownMs;
+  });
+  t.true(outside.length > 4, String(outside.length));
+  const errors = outside.flatMap(({answers}) => answers.filter((each) => !['a', 'b', 'c'].includes(each)));
+  t.deepEqual(errors, []);
+  t.is(seen(outside.at(-1)!.answers), 'a c');
+});
