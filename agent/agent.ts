@@ -50,11 +50,19 @@ export function createAgent({rows, context, about}: AgentOptions): Agent {
       if (state === 'running') module.allStarted?.();
     } catch (error) {
       running = running.filter((each) => each.module !== module);
+      forgetFigures(row);
       throw error;
     }
   }
 
-  async function stopOne({module}: Running): Promise<void> {
+  /** A module that is made anew has figures of the same names. */
+  function forgetFigures({name}: ModuleRow): void {
+    for (const {name: figure} of metrics.getMetricsAsArray()) {
+      if (figure.startsWith(`weft_${name}_`)) metrics.removeSingleMetric(figure);
+    }
+  }
+
+  async function stopOne({module, row}: Running): Promise<void> {
     try {
       await module.stop();
       log.info({module: module.name}, 'stopped');
@@ -62,6 +70,7 @@ export function createAgent({rows, context, about}: AgentOptions): Agent {
       log.error({error, module: module.name}, 'could not stop');
     }
     running = running.filter((each) => each.module !== module);
+    forgetFigures(row);
   }
 
   async function stopAll(): Promise<void> {
