@@ -111,3 +111,25 @@ test('an address of a service leads to instances on every host; the one that fai
   await until('a b');
   t.pass();
 });
+
+test('a host that is cut off from the store is forgotten elsewhere and known again, and forgets nothing itself', async (t) => {
+  const {hosts} = await makeCluster(t);
+  const [h1, h2] = hosts;
+  const one = await addNamed(h1, 'service1');
+  const two = await addNamed(h2, 'service2');
+  await resolves(h1.host, 'service1', 'service2', [two]);
+  await resolves(h2.host, 'service2', 'service1', [one]);
+  // Packets to etcd alone; the overlay goes on.
+  await h2.host.sh(
+    'nft "add table inet cut; add chain inet cut out { type filter hook output priority 0; }; add rule inet cut out tcp dport 2379 drop"',
+  );
+  t.log(`forgotten after ${(await resolves(h1.host, 'service1', 'service2', [])).toFixed(0)} ms`);
+  await resolves(h2.host, 'service2', 'service1', [one]);
+  const three = await addNamed(h2, 'service3');
+  await resolves(h2.host, 'service2', 'service3', [three]);
+  await h2.host.run(['nft', 'delete', 'table', 'inet', 'cut']);
+  t.log(`known again after ${(await resolves(h1.host, 'service1', 'service2', [two])).toFixed(0)} ms`);
+  await resolves(h1.host, 'service1', 'service3', [three]);
+  await resolves(h2.host, 'service2', 'service1', [one]);
+  t.pass();
+});
