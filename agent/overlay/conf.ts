@@ -74,11 +74,35 @@ const networkShape = z.object({
   filter: z._default(z.boolean(), true),
 });
 
+/** What networks of one host cannot share, as sentences. */
+function findClashes(networks: readonly OverlayNetworkConf[]): string[] {
+  const seen = new Map<string, string>();
+  const claims = networks.flatMap(({name, subnetFile, encryption}) => [
+    {name, claim: `the name ${name}`, remedy: 'give each its own'},
+    {name, claim: `the subnetFile ${subnetFile}`, remedy: 'give each its own'},
+    ...(encryption?.secrets ?? []).map(({id}) => ({
+      name,
+      claim: `the UDP port ${encryption!.port + id} for encryption`,
+      remedy: 'give one another "encryption.port", on all hosts',
+    })),
+  ]);
+  return claims.flatMap(({name, claim, remedy}) => {
+    const other = seen.get(claim);
+    seen.set(claim, name);
+    return other === undefined ? [] : [`${other} and ${name} have ${claim}; ${remedy}`];
+  });
+}
+
+const networksShape = z.array(networkShape).check((payload) => {
+  for (const message of findClashes(payload.value))
+    payload.issues.push({code: 'custom', message, input: payload.value.length});
+});
+
 /** The section `overlay` of the agent's configuration. */
 export const overlayShape = z.object({
   /** What the other hosts know this one by; its host name if not given. */
   node: z.optional(z.string().check(z.minLength(1))),
-  networks: z._default(z.array(networkShape), []),
+  networks: z._default(networksShape, []),
   /** All is compared with the kernel at least this often, give or take a fifth. */
   resyncMs: ms(60_000),
   /** How long the loop waits for more changes after one, */

@@ -120,7 +120,6 @@ export function createOverlayModule(context: AgentContext): AgentModule {
     async start() {
       const overlay = section();
       if (!overlay) return;
-      checkNetworks(overlay);
       const made = await makeNetworks(overlay.networks, {overlay, runDir: config.runDir});
       watchKernel();
       startNetworks(made);
@@ -134,7 +133,6 @@ export function createOverlayModule(context: AgentContext): AgentModule {
       const before = section();
       const overlay = next.overlay;
       const networks = overlay?.networks ?? [];
-      if (overlay) checkNetworks(overlay);
       const isShared = before && overlay && isDeepStrictEqual(shared(before), shared(overlay));
       // The membership's part holds functions: its keys are compared as they were written.
       const isKept = (conf: OverlayNetworkConf) =>
@@ -171,16 +169,4 @@ function withoutFunctions(value: unknown): unknown {
   return JSON.parse(
     JSON.stringify(value, (_, each: unknown) => (typeof each === 'bigint' ? String(each) : each)),
   );
-}
-
-/** What the shape of the section cannot say. Throws. */
-function checkNetworks({networks}: OverlayConf): void {
-  for (const key of ['name', 'subnetFile'] as const) {
-    const seen = new Set<string>();
-    for (const network of networks) {
-      if (seen.has(network[key]))
-        throw new Error(`overlay.networks: two have the ${key} ${network[key]}; give each its own`);
-      seen.add(network[key]);
-    }
-  }
 }

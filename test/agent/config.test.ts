@@ -14,7 +14,39 @@ test('keys match in any case, and null leaves the default', (t) => {
   t.like(parseConfig('{"LogLevel": "debug", "rundir": null}'), {logLevel: 'debug', runDir: '/run/weft'});
 });
 
+const network = (name: string, more: object = {}) => ({
+  name,
+  subnetFile: `/run/flannel/${name}.env`,
+  membership: {type: 'static', file: '/a'},
+  ...more,
+});
+const overlay = (...networks: object[]) => JSON.stringify({overlay: {networks}});
+const secrets = (...ids: number[]) => ids.map((id) => ({id, file: '/b'}));
+
+test('networks of a host that share nothing', (t) => {
+  const two = overlay(
+    network('a', {encryption: {secrets: secrets(0, 1)}}),
+    network('b', {encryption: {secrets: secrets(0, 1), port: 51_880}}),
+  );
+  t.is(parseConfig(two).overlay?.networks.length, 2);
+});
+
 for (const [text, message] of [
+  [
+    overlay(network('a'), network('a', {subnetFile: '/c'})),
+    /"overlay\.networks": a and a have the name a; give each/,
+  ],
+  [
+    overlay(network('a'), network('b', {subnetFile: '/run/flannel/a.env'})),
+    /"overlay\.networks": a and b have the subnetFile \/run\/flannel\/a\.env; give each its own/,
+  ],
+  [
+    overlay(
+      network('a', {encryption: {secrets: secrets(1)}}),
+      network('b', {encryption: {secrets: secrets(0), port: 51_873}}),
+    ),
+    /a and b have the UDP port 51873 for encryption; give one another "encryption\.port"/,
+  ],
   ['', 'agent.json is not JSON: Unexpected end of JSON input'],
   ['[]', 'agent.json: expected an object'],
   ['null', 'agent.json: expected an object'],
