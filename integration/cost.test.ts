@@ -14,6 +14,8 @@ interface Cost {
   readonly datagrams: number;
   readonly reservations: number;
   readonly processes: number;
+  /** Files opened below /proc/sys: each takes longer the more network namespaces there are. */
+  readonly sysctls: number;
 }
 
 /** Runs a call and counts; `strace` follows every thread and process. */
@@ -26,6 +28,7 @@ async function costOf(host: TestHost, call: Parameters<typeof callPlugin>[1]): P
     datagrams: lines.filter((line) => /\bsend(to|msg)\(\d+<(socket|NETLINK)/.test(line)).length,
     reservations: lines.filter((line) => /\bopen(at)?\(.*networks\/costs\/[0-9a-f]+[.:]/.test(line)).length,
     processes: lines.filter((line) => /\bexecve\(.*= 0$/.test(line)).length,
+    sysctls: lines.filter((line) => /\bopen(at)?\(.*\/sys\/net\//.test(line)).length,
   };
 }
 
@@ -57,4 +60,8 @@ test('a call asks as much of the system with 60 containers as with one, and star
     t.true(many[verb].datagrams > 3, verb);
   }
   t.true(few.ADD.datagrams <= 20);
+  // accept_ra of the host's end; of the container's ndisc_notify, accept_dad and keep_addr_on_down; disable_ipv6 of its lo.
+  t.true(few.ADD.sysctls <= 5);
+  t.is(few.CHECK.sysctls, 0);
+  t.is(few.DEL.sysctls, 0);
 });

@@ -2,9 +2,9 @@ import type {Netlink} from './netlink/netlink.ts';
 import {LinkRemover, type LinkRemoving} from './netlink/route/link-remover.ts';
 import {openNetfilterSocket} from './netlink/nft/socket.ts';
 import {openRouteSocket, type RouteSocket} from './netlink/route/socket.ts';
-import {keepOpen} from './netns/kept-sysctl.ts';
 import {keepHome, Netns} from './netns/netns.ts';
-import {sysctl, type Sysctl} from './netns/sysctl.ts';
+import {OwnProcfs} from './netns/procfs.ts';
+import {sysctl, sysctlBelow, type Sysctl} from './netns/sysctl.ts';
 
 /**
  * What a verb reaches the kernel through. Plugins get it as an argument and open nothing themselves: so the agent can keep
@@ -35,6 +35,8 @@ export interface Sandbox extends Disposable {
   readonly rt: RouteSocket;
   /** The container's settings. */
   readonly sysctl: Sysctl;
+  /** Several settings in one stay in the container's namespace. Synchronous, as Netns.run. */
+  inside<T>(work: (sysctl: Sysctl) => T): T;
   close(): void;
 }
 
@@ -49,6 +51,8 @@ export function createHost({timeoutMs = 5000, manyCalls = false}: HostOptions = 
   let rt: ReturnType<typeof openRouteSocket> | undefined;
   let nft: ReturnType<typeof openNetfilterSocket> | undefined;
   if (manyCalls) keepHome();
+  const procfs = manyCalls ? new OwnProcfs() : undefined;
+  const settings = procfs ? sysctlBelow(() => procfs.sys()) : sysctl;
   const route = () => {
     if (!rt || rt.closed) rt = openRouteSocket({timeoutMs});
     return rt;
@@ -62,8 +66,8 @@ export function createHost({timeoutMs = 5000, manyCalls = false}: HostOptions = 
       if (!nft || nft.closed) nft = openNetfilterSocket({timeoutMs});
       return nft;
     },
-    sysctl: manyCalls ? keepOpen(sysctl) : sysctl,
-    sandbox: (path) => openSandbox(Netns.open(path), {timeoutMs}),
+    sysctl: settings,
+    sandbox: (path) => openSandbox(Netns.open(path), {timeoutMs, settings}),
     isHostNetns(path) {
       using netns = Netns.open(path);
       using own = Netns.current();
@@ -72,12 +76,16 @@ export function createHost({timeoutMs = 5000, manyCalls = false}: HostOptions = 
     close() {
       rt?.close();
       nft?.close();
+      procfs?.close();
     },
   };
 }
 
 /** Takes over `netns`: closing the sandbox closes it. */
-function openSandbox(netns: Netns, {timeoutMs}: {readonly timeoutMs: number}): Sandbox {
+function openSandbox(
+  netns: Netns,
+  {timeoutMs, settings}: {readonly timeoutMs: number; readonly settings: Sysctl},
+): Sandbox {
   let rt: ReturnType<typeof openRouteSocket> | undefined;
   const close = () => {
     rt?.close();
@@ -90,10 +98,11 @@ function openSandbox(netns: Netns, {timeoutMs}: {readonly timeoutMs: number}): S
       return rt;
     },
     sysctl: {
-      read: (name) => netns.run(() => sysctl.read(name)),
-      write: (name, value) => netns.run(() => sysctl.write(name, value)),
-      ensure: (name, value) => netns.run(() => sysctl.ensure(name, value)),
+      read: (name) => netns.run(() => settings.read(name)),
+      write: (name, value) => netns.run(() => settings.write(name, value)),
+      ensure: (name, value) => netns.run(() => settings.ensure(name, value)),
     },
+    inside: (work) => netns.run(() => work(settings)),
     close,
     [Symbol.dispose]: close,
   };

@@ -26,6 +26,7 @@ export class FailingKernel {
     const wrapSandbox = (sandbox: Sandbox): Sandbox => ({
       netns: sandbox.netns,
       sysctl: sandbox.sysctl,
+      inside: (work) => sandbox.inside(work),
       rt: this.#wrap(sandbox.rt),
       close: () => sandbox.close(),
       [Symbol.dispose]: () => sandbox.close(),

@@ -6,7 +6,7 @@ import {formatCidr} from '../ip/cidr.ts';
 import {addAddress} from '../netlink/route/address.ts';
 import {setLink} from '../netlink/route/link.ts';
 import type {Link} from '../netlink/route/link.ts';
-import {isSysctlReadOnly, sysctl} from '../netns/sysctl.ts';
+import {isSysctlReadOnly} from '../netns/sysctl.ts';
 import {settleAddresses} from './settle.ts';
 
 export interface ContainerAddresses {
@@ -21,10 +21,12 @@ export async function addAddresses(
   link: Link,
   {ips, enabledad}: ContainerAddresses,
 ): Promise<void> {
-  setSysctls(sandbox, link.name, {ips, enabledad});
+  setIpv6(sandbox, link, {ips, enabledad});
   const {ifindex} = link;
   // One datagram: the kernel works on these in order.
   await allDone([
+    // Before the link is up. Only a link without IPv4 refuses it.
+    setLink(sandbox.rt, {ifindex}, {ipv4: {arpNotify: 1}}).catch(() => {}),
     ...ips.map(({address}) =>
       addAddress(sandbox.rt, {...address, ifindex, noDad: !enabledad && familyOf(address.ip) === 6}).catch(
         failed(`failed to add IP addr ${formatCidr(address)} to "${link.name}"`),
@@ -46,18 +48,18 @@ export async function announce(sandbox: Sandbox, {ifindex, mac}: Link): Promise<
   await setLink(sandbox.rt, {ifindex}, {mac});
 }
 
-/** All in one stay in the container's namespace. */
-function setSysctls({netns}: Sandbox, name: string, {ips, enabledad}: ContainerAddresses): void {
+/** What only files change; what the link said it has is not written. All in one stay in the container's namespace. */
+function setIpv6(sandbox: Sandbox, {name, ipv6}: Link, {ips, enabledad}: ContainerAddresses): void {
   const hasIpv6 = ips.some(({address}) => familyOf(address.ip) === 6);
-  netns.run(() => {
-    attempt(() => sysctl.write(`net/ipv4/conf/${name}/arp_notify`, '1'));
-    attempt(() => sysctl.write(`net/ipv6/conf/${name}/ndisc_notify`, '1'));
-    const dad = enabledad ? {enhanced_dad: '1', accept_dad: '1'} : {accept_dad: '0'};
-    for (const [key, value] of Object.entries(dad)) {
-      attempt(() => sysctl.write(`net/ipv6/conf/${name}/${key}`, value));
-    }
+  sandbox.inside((sysctl) => {
+    const set = (key: string, present: number | undefined, value: number) => {
+      if (present !== value) sysctl.write(`net/ipv6/conf/${name}/${key}`, `${value}`);
+    };
+    attempt(() => set('ndisc_notify', ipv6?.ndiscNotify, 1));
+    if (enabledad) attempt(() => set('enhanced_dad', ipv6?.enhancedDad, 1));
+    attempt(() => set('accept_dad', ipv6?.acceptDad, enabledad ? 1 : 0));
     if (!hasIpv6) return;
-    for (const each of ['lo', name]) {
+    for (const each of ipv6?.disableIpv6 === 0 ? ['lo'] : ['lo', name]) {
       try {
         sysctl.ensure(`net/ipv6/conf/${each}/disable_ipv6`, '0');
       } catch (cause) {
@@ -68,7 +70,7 @@ function setSysctls({netns}: Sandbox, name: string, {ips, enabledad}: ContainerA
       }
     }
     try {
-      sysctl.write(`net/ipv6/conf/${name}/keep_addr_on_down`, '1');
+      set('keep_addr_on_down', ipv6?.keepAddrOnDown, 1);
     } catch (error) {
       // Addresses that go when somebody takes the link down are better than none.
       if (!isSysctlReadOnly(error)) throw error;

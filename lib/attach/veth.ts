@@ -40,7 +40,7 @@ export async function addVeth(host: Host, sandbox: Sandbox, veth: NewVeth): Prom
   if (left) await removeLeft(host, sandbox, {ifName, left});
   try {
     const [, , end, container] = await addPair(host, sandbox, veth);
-    ignoreRouterAdvertisements(host, name);
+    ignoreRouterAdvertisements(host, end);
     return {host: end, container};
   } catch (error) {
     if (isExists(error) && (await findLink(sandbox.rt, {name: ifName})))
@@ -90,7 +90,9 @@ function existsInContainer(ifName: string, name: string): Error {
 }
 
 /** Errors mean that there is no IPv6. */
-function ignoreRouterAdvertisements(host: Host, name: string): void {
+function ignoreRouterAdvertisements(host: Host, {name, ipv6}: Link): void {
+  // To open the file takes longer the more namespaces there are.
+  if (ipv6?.acceptRa === 0) return;
   try {
     host.sysctl.write(`net/ipv6/conf/${name}/accept_ra`, '0');
   } catch {}

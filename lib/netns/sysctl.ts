@@ -37,35 +37,39 @@ export interface Sysctl {
 }
 
 /** The settings of the namespace the calling thread is in. */
-export const sysctl: Sysctl = {
-  read(name) {
-    const path = `/proc/sys/${name}`;
-    try {
-      return readFileSync(path, 'latin1').trim();
-    } catch (cause) {
-      throw new SysctlError(`open ${path}`, cause);
-    }
-  },
-  write(name, value) {
-    const path = `/proc/sys/${name}`;
-    let fd: number;
-    try {
-      // Not 'w', which would try to create what is missing and get another error for it.
-      fd = openSync(path, 'r+');
-    } catch (cause) {
-      throw new SysctlError(`open ${path}`, cause);
-    }
-    try {
-      writeSync(fd, value);
-    } catch (cause) {
-      throw new SysctlError(`write ${path}`, cause);
-    } finally {
-      closeSync(fd);
-    }
-  },
-  ensure(name, value) {
-    if (sysctl.read(name) === value) return false;
-    sysctl.write(name, value);
-    return true;
-  },
-};
+export const sysctl: Sysctl = sysctlBelow(() => '/proc/sys');
+
+/** As `sysctl`, by another way to the same files: `root` gives a directory that stands for /proc/sys during one access. */
+export function sysctlBelow(root: () => string): Sysctl {
+  const all: Sysctl = {
+    read(name) {
+      try {
+        return readFileSync(`${root()}/${name}`, 'latin1').trim();
+      } catch (cause) {
+        throw new SysctlError(`open /proc/sys/${name}`, cause);
+      }
+    },
+    write(name, value) {
+      let fd: number;
+      try {
+        // Not 'w', which would try to create what is missing and get another error for it.
+        fd = openSync(`${root()}/${name}`, 'r+');
+      } catch (cause) {
+        throw new SysctlError(`open /proc/sys/${name}`, cause);
+      }
+      try {
+        writeSync(fd, value);
+      } catch (cause) {
+        throw new SysctlError(`write /proc/sys/${name}`, cause);
+      } finally {
+        closeSync(fd);
+      }
+    },
+    ensure(name, value) {
+      if (all.read(name) === value) return false;
+      all.write(name, value);
+      return true;
+    },
+  };
+  return all;
+}

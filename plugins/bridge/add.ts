@@ -116,7 +116,7 @@ async function becomeGateway(
     allowed: conf.rangeGateways,
     force: conf.forceAddress,
   });
-  ensureForwarding(
+  await ensureForwarding(
     host,
     wanted.map(({ip}) => familyOf(ip)),
     '"isGateway"',

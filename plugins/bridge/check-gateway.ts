@@ -32,7 +32,7 @@ export async function checkGateway(host: Host, {conf, bridge, previous, ips}: Ga
     const text = formatCidr(cidr);
     throw new Error(`gateway address ${text} is missing; ip addr add ${text} dev ${name}`);
   }
-  checkForwarding(
+  await checkForwarding(
     host,
     ips.map(({address}) => familyOf(address.ip)),
   );

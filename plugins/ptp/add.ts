@@ -79,7 +79,7 @@ async function obtainAddresses({call, host, undo}: Attaching, ipamType: string):
   }
   const families = ipam.ips.map(({address}) => familyOf(address.ip));
   try {
-    ensureForwarding(host, families, 'ptp');
+    await ensureForwarding(host, families, 'ptp');
   } catch (cause) {
     throw new Error('Could not enable IP forwarding', {cause});
   }

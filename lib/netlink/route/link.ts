@@ -2,12 +2,13 @@ import {attrs, message, type Values} from '../attrs.ts';
 import type {Writer} from '../writer.ts';
 import {NetlinkError, isNotFound} from '../error.ts';
 import {ifinfomsg, iff, linkRows} from '../link/common.ts';
+import {familySettings, type Ipv4Settings, type Ipv6Settings} from '../link/settings.ts';
 import {linkInfo, type KnownLinkInfo, type LinkInfo, type PortInfo} from '../link/kinds.ts';
 import {Flag, type Reply} from '../message.ts';
 import {rtm, type RouteSocket} from './socket.ts';
 
 /** The attributes of RTM_*LINK. */
-export const linkAttributes = attrs({...linkRows, linkInfo: [18, linkInfo]});
+export const linkAttributes = attrs({...linkRows, linkInfo: [18, linkInfo], settings: [26, familySettings]});
 export const linkMessage = message(ifinfomsg, linkAttributes);
 
 // linux/rtnetlink.h: without statistics a link is half as long.
@@ -52,6 +53,8 @@ export interface Link {
   /** `undefined` for loopback and physical devices. */
   readonly info: LinkInfo | undefined;
   readonly port: PortInfo | undefined;
+  /** `undefined` for a link without IPv6. */
+  readonly ipv6?: Ipv6Settings | undefined;
 }
 
 /** By index, or by name. */
@@ -83,6 +86,7 @@ export interface LinkChange extends Settings {
   readonly alias?: string | undefined;
   /** Renames the link; it has to be down, on kernels before 6.2. */
   readonly newName?: string | undefined;
+  readonly ipv4?: Ipv4Settings | undefined;
   /** What its kind allows to change in place. */
   readonly info?: KnownLinkInfo | undefined;
 }
@@ -115,6 +119,7 @@ export function setLink(rt: RouteSocket, ref: LinkRef, change: LinkChange): Prom
       putLink(w, {ifindex}, change, {
         name,
         linkInfo: change.info === undefined ? undefined : {info: change.info},
+        settings: change.ipv4 && {ipv4: change.ipv4},
       }),
     what: `set ${Object.keys(change).join(', ')} of ${linkLabel(ref)}`,
   });
@@ -199,6 +204,7 @@ function putLink(
       netnsFd,
       link: more.link,
       linkInfo: more.linkInfo,
+      settings: more.settings,
     },
   });
 }
@@ -241,5 +247,6 @@ export function readLink({buffer, start, end}: Reply): Link {
     group: a.group ?? 0,
     info: a.linkInfo?.info,
     port: a.linkInfo?.port,
+    ipv6: a.settings?.ipv6,
   };
 }

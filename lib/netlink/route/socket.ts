@@ -35,6 +35,7 @@ export const rtm = {
   newRule: 32,
   delRule: 33,
   getRule: 34,
+  getNetconf: 82,
 } as const;
 
 // linux/socket.h
