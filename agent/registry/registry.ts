@@ -1,18 +1,11 @@
 import type {Catalog} from '../catalog/catalog.ts';
 import type {Change} from '../catalog/collection.ts';
-import {
-  isEarlier,
-  type Health,
-  type NamedContainer,
-  type ServiceDefinition,
-  type ServiceInstance,
-} from '../catalog/model.ts';
+import type {Health, NamedContainer, ServiceDefinition, ServiceInstance} from '../catalog/model.ts';
 import type {Logger} from '../../lib/log.ts';
 import type {Json} from '../../lib/cni/types.ts';
-import {familyOf, parseIp} from '../../lib/ip/address.ts';
-import {containsIp, type Cidr} from '../../lib/ip/cidr.ts';
-import {chooseAddress} from './addresses.ts';
+import type {Cidr} from '../../lib/ip/cidr.ts';
 import {CheckWatcher, type CheckState, type WatcherOptions} from './checks/watcher.ts';
+import {planAddresses} from './conflicts.ts';
 import {parseDefinition} from './definition.ts';
 import {parseService} from '../catalog/shapes.ts';
 import {readHealth, readRegistration, type KeptHealth} from './kept.ts';
@@ -225,33 +218,13 @@ export class Registry {
   /** Two hosts may have given two services one address at the same time: the later one gets another. */
   #solveConflicts(): void {
     const {catalog, log, ranges} = this.#options;
-    const all = catalog.services.list();
-    const owners = new Map<string, ServiceDefinition>();
-    for (const service of all) {
-      for (const address of service.addresses) {
-        const owner = owners.get(address);
-        if (owner === undefined || isEarlier(service, owner)) owners.set(address, service);
-      }
-    }
-    for (const service of catalog.services.list('local')) {
-      const lost = service.addresses.filter((address) => owners.get(address) !== service);
-      if (lost.length === 0) continue;
-      const taken = new Set(owners.keys());
-      const addresses = service.addresses.flatMap((address) => {
-        if (!lost.includes(address)) return [address];
-        const range = service.isAddressChosen ? ranges.find((each) => isIn(each, address)) : undefined;
-        const other = range && chooseAddress(range, service.key, taken);
-        if (other !== undefined) taken.add(other);
-        const owner = owners.get(address)!.key;
-        log.warn({service: service.key, address, owner, other}, 'an address belongs to an earlier service');
-        // One that somebody asked for by hand stays as it is, without effect, until one of the two goes.
-        return [other ?? address];
-      });
-      if (addresses.every((address, i) => address === service.addresses[i])) continue;
-      const now = Math.max(Date.now(), (service.updatedAt ?? 0) + 1);
-      const changed = {...service, addresses, addressedAt: now, updatedAt: now};
-      this.#definitions.put(changed.key, changed);
-      catalog.services.put('local', changed);
+    for (const {before, after, address, owner} of planAddresses(catalog.services, ranges)) {
+      const now = after.addresses;
+      log.warn({service: before.key, address, owner, now}, 'an address belongs to an earlier service');
+      // One that somebody asked for by hand stays as it is, without effect, until one of the two goes.
+      if (after === before) continue;
+      this.#definitions.put(after.key, after);
+      catalog.services.put('local', after);
     }
   }
 
@@ -317,11 +290,6 @@ export class Registry {
       this.deregister(namespace, id);
     }
   }
-}
-
-function isIn(range: Cidr, text: string): boolean {
-  const ip = parseIp(text);
-  return ip !== undefined && familyOf(ip) === familyOf(range.ip) && containsIp(range, ip);
 }
 
 const keyOf = ({namespace, id}: Pick<Registration, 'namespace' | 'id'>) => `${namespace}/${id}`;
