@@ -189,6 +189,7 @@ function isSame(before: NonNullable<FrontendChange['before']>, after: FrontendOb
   return (
     before.frontend === after.frontend &&
     before.guard === after.guard &&
+    before.slots?.elements.length === after.slots?.elements.length &&
     before.sets.length === after.sets.length &&
     before.chains.length === after.chains.length
   );

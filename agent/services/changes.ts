@@ -7,7 +7,16 @@ import {addRule} from '../../lib/netlink/nft/rule.ts';
 import {addSet, deleteSet, ensureSet} from '../../lib/netlink/nft/set.ts';
 import {deleteTable, ensureTable} from '../../lib/netlink/nft/table.ts';
 import type {KernelState, Links} from './kernel-state.ts';
-import {baseChains, frontends, guards, locals, maps, table, type FrontendObjects} from './ruleset.ts';
+import {
+  baseChains,
+  frontends,
+  guards,
+  locals,
+  maps,
+  slotMap,
+  table,
+  type FrontendObjects,
+} from './ruleset.ts';
 import type {RuledChain} from '../../lib/nat/table.ts';
 
 // So many elements fit into one attribute, whose length has 16 bits.
@@ -27,6 +36,9 @@ export function planBase({isThere}: {readonly isThere: boolean}): readonly Opera
 export interface FrontendChange {
   readonly before:
     | (Pick<FrontendObjects, 'family' | 'key' | 'frontend' | 'guard'> & {
+        readonly slots:
+          | {readonly id: string; readonly elements: readonly {readonly key: Uint8Array}[]}
+          | undefined;
         readonly sets: readonly {readonly set: string}[];
         readonly chains: readonly {readonly chain: string}[];
       })
@@ -43,19 +55,17 @@ export interface PlannedChange {
 
 export function planChanges(changes: readonly FrontendChange[]): PlannedChange {
   let id = 0;
-  const additions: Operation[] = [];
+  const additions: Operation[] = slotMapsOf(changes).map((map) => ensureSet({...map, id: ++id}));
   const removals: Operation[] = [];
   for (const {before, after} of changes) {
     const had = {
       sets: new Set(before?.sets.map(({set}) => set)),
       chains: new Set(before?.chains.map(({chain}) => chain)),
     };
-    for (const {elements = [], ...set} of after?.sets ?? []) {
-      if (had.sets.delete(set.set)) continue;
-      additions.push(
-        addSet({...set, id: ++id}),
-        ...inPieces(elements).map((piece) => addElements(set, piece)),
-      );
+    const filled = planSlotChange(before, after);
+    additions.push(...filled.additions);
+    for (const set of after?.sets ?? []) {
+      if (!had.sets.delete(set.set)) additions.push(addSet({...set, id: ++id}));
     }
     for (const chain of after?.chains ?? []) {
       if (!had.chains.delete(chain.chain)) additions.push(...chainOperations(chain));
@@ -71,9 +81,45 @@ export function planChanges(changes: readonly FrontendChange[]): PlannedChange {
     // A chain before those it leads to, and both before the maps they look into.
     const chains = before?.chains.map(({chain}) => chain).filter((chain) => had.chains.has(chain)) ?? [];
     removals.push(...chains.toReversed().map((chain) => deleteChain({...table, chain})));
-    removals.push(...[...had.sets].map((set) => deleteSet({...table, set, key: 'integer'})));
+    removals.push(...filled.removals, ...[...had.sets].map((set) => deleteSet({...table, set, key: 'mark'})));
   }
   return {additions, removals};
+}
+
+/** The maps that new slots go into, unless they are there. */
+function slotMapsOf(changes: readonly FrontendChange[]) {
+  const maps = changes.flatMap(({before, after}) =>
+    after?.slots && after.slots.id !== before?.slots?.id ? [slotMap(after.family, after.slots.id)] : [],
+  );
+  return [...new Map(maps.map((map) => [map.set, map])).values()];
+}
+
+/** Slots of another id come before the chain that looks them up, and the old ones go behind theirs. */
+function planSlotChange(before: FrontendChange['before'], after: FrontendObjects | undefined): PlannedChange {
+  const [had, wanted] = [before?.slots, after?.slots];
+  const isSame = had !== undefined && had.id === wanted?.id;
+  if (isSame && had.elements.length === wanted?.elements.length) return {additions: [], removals: []};
+  const remove = had && before ? removeSlots(before.family, had.id, had.elements) : [];
+  const add =
+    wanted && after
+      ? inPieces(wanted.elements).map((piece) => addElements(slotMap(after.family, wanted.id), piece))
+      : [];
+  // Some of the same id are gone: the others make room first.
+  return isSame ? {additions: [...remove, ...add], removals: []} : {additions: add, removals: remove};
+}
+
+function removeSlots(
+  family: Family,
+  id: string,
+  elements: readonly {readonly key: Uint8Array}[],
+): readonly Operation[] {
+  const map = slotMap(family, id);
+  return inPieces(elements).map((piece) =>
+    deleteElements(
+      map,
+      piece.map(({key}) => key),
+    ),
+  );
 }
 
 interface LinkEnd {
@@ -149,6 +195,8 @@ function ensureRules({rules, ...made}: RuledChain): readonly Operation[] {
 export function planLeftovers(state: KernelState, wanted: readonly FrontendObjects[]): PlannedChange {
   const chains = new Set(wanted.flatMap((each) => each.chains.map(({chain}) => chain)));
   const sets = new Set(wanted.flatMap((each) => each.sets.map(({set}) => set)));
+  for (const {family, slots} of wanted) if (slots) sets.add(slotMap(family, slots.id).set);
+  const ids = new Set(wanted.map((each) => each.slots?.id));
   const keys = {4: new Set<string>(), 6: new Set<string>()};
   for (const {family, key} of wanted) keys[family].add(hex(key));
   const additions = [frontends, guards].flatMap((map, i) =>
@@ -163,27 +211,38 @@ export function planLeftovers(state: KernelState, wanted: readonly FrontendObjec
     ...[...state.chains]
       .filter((chain) => !chains.has(chain) && !isLocal(chain))
       .map((chain) => deleteChain({...table, chain})),
-    ...[...state.sets]
-      .filter((set) => !sets.has(set))
-      .map((set) => deleteSet({...table, set, key: 'integer'})),
+    ...([4, 6] as const).flatMap((family) =>
+      [...state.slots[family]]
+        .filter(([id]) => !ids.has(id))
+        .flatMap(([id, found]) =>
+          removeSlots(
+            family,
+            id,
+            found.map((key) => ({key})),
+          ),
+        ),
+    ),
+    ...[...state.sets].filter((set) => !sets.has(set)).map((set) => deleteSet({...table, set, key: 'mark'})),
   ];
   return {additions, removals};
 }
 
 /** What a frontend has in the kernel, of what it shall have. */
 export function findIn(state: KernelState, wanted: FrontendObjects): NonNullable<FrontendChange['before']> {
-  const {family, key, sets, chains} = wanted;
+  const {family, key, sets, chains, slots: filled} = wanted;
+  const found = filled && state.slots[family].get(filled.id);
   return {
     family,
     key,
     frontend: state.frontends[family].get(hex(key)),
     guard: state.guards[family].get(hex(key)),
+    slots: filled && found && {id: filled.id, elements: found.map((each) => ({key: each}))},
     sets: sets.filter(({set}) => state.sets.has(set)),
     chains: chains.filter(({chain}) => state.chains.has(chain)),
   };
 }
 
-function inPieces(elements: readonly Element[]): readonly (readonly Element[])[] {
+function inPieces<Value>(elements: readonly Value[]): readonly (readonly Value[])[] {
   const count = Math.ceil(elements.length / mostPerMessage);
   return Array.from({length: count}, (_, i) => elements.slice(i * mostPerMessage, (i + 1) * mostPerMessage));
 }

@@ -5,7 +5,7 @@ import {isNotFound, NetlinkError} from '../../lib/netlink/error.ts';
 import {listSets, type SetRef} from '../../lib/netlink/nft/set.ts';
 import type {NetfilterSocket} from '../../lib/netlink/nft/socket.ts';
 import {findTable} from '../../lib/netlink/nft/table.ts';
-import {baseChains, frontends, guards, locals, maps, table} from './ruleset.ts';
+import {baseChains, frontends, guards, idOfSlot, isSlotMap, locals, maps, table} from './ruleset.ts';
 
 /** The elements of a map: from keys, as hexadecimal digits, to the chains they lead to. */
 export type Links = Map<string, string>;
@@ -20,6 +20,8 @@ export interface KernelState {
   readonly frontends: LinksByFamily;
   readonly guards: LinksByFamily;
   readonly locals: LinksByFamily;
+  /** Keys of slots by their id. */
+  readonly slots: Readonly<Record<Family, ReadonlyMap<string, readonly Uint8Array[]>>>;
 }
 
 const baseNames = new Set(baseChains.map(({chain}) => chain));
@@ -54,6 +56,7 @@ export async function readKernelState(nft: NetfilterSocket): Promise<KernelState
       frontends: {4: frontends4, 6: frontends6},
       guards: {4: guards4, 6: guards6},
       locals: {4: locals4, 6: locals6},
+      slots: {4: await readSlots(nft, sets, 4), 6: await readSlots(nft, sets, 6)},
     };
   } catch (error) {
     // Flushed between two questions.
@@ -71,8 +74,33 @@ async function readLinks(nft: NetfilterSocket, map: SetRef): Promise<Links> {
   );
 }
 
+async function readSlots(
+  nft: NetfilterSocket,
+  sets: readonly string[],
+  family: Family,
+): Promise<Map<string, Uint8Array[]>> {
+  const found = new Map<string, Uint8Array[]>();
+  const maps = sets.filter((name) => isSlotMap(name) && name.startsWith(`slots${family}`));
+  for (const set of maps) {
+    for (const {key} of await listElements(nft, {...table, set, key: 'mark'})) {
+      const id = idOfSlot(key);
+      const keys = found.get(id) ?? [];
+      found.set(id, keys);
+      keys.push(key);
+    }
+  }
+  return found;
+}
+
 /** Nothing at all. */
 export function emptyState(): KernelState {
   const none = (): LinksByFamily => ({4: new Map(), 6: new Map()});
-  return {chains: new Set(), sets: new Set(), frontends: none(), guards: none(), locals: none()};
+  return {
+    chains: new Set(),
+    sets: new Set(),
+    frontends: none(),
+    guards: none(),
+    locals: none(),
+    slots: {4: new Map(), 6: new Map()},
+  };
 }

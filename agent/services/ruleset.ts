@@ -26,8 +26,8 @@ import type {Frontend} from './frontend.ts';
 import {planSlots, type SlotTable, type Target} from './slots.ts';
 
 // Everything the agent makes for services. A packet costs a look-up in each of two maps, however many services there are, and only the
-// first of a connection goes further. A frontend's chains and maps are named after their content: a change makes new ones, leads the
-// frontend's element there, and takes the old ones away, in one transaction.
+// first of a connection goes further. A frontend's chains and its slots are named after their content: a change makes new ones, leads the
+// frontend's element there, and takes the old ones away, in one transaction. A few maps hold the slots of all.
 //
 //   table inet weft-services {
 //     map frontends4 { type ipv4_addr . inet_proto . inet_service : verdict
@@ -35,12 +35,13 @@ import {planSlots, type SlotTable, type Target} from './slots.ts';
 //     map guards4    { …the same key : verdict
 //       elements = { 10.96.0.7 . tcp . 80 : goto guard-0123…, 10.96.0.8 . tcp . 80 : goto reject } }
 //     map locals4    { type ipv4_addr : verdict; elements = { 10.1.0.5 : goto from-10.1.0.0/24 } }
+//     map slots4-00  { type mark . mark . mark : ipv4_addr . inet_service     an id, and a number; up to 64 of them
+//       elements = { 0x01234567 . 0x89abcdef . 0x00000000 : 10.1.0.5 . 8080, … } }
 //     …and with 6
-//     map slots-0123456789abcdef { type integer : ipv4_addr . inet_service; elements = { 0 : 10.1.0.5 . 8080, … } }
 //     chain guard  { type filter hook prerouting and output priority -110; ct state new goto the guards }
 //     chain nat    { type nat hook prerouting and output priority -100; look up the frontend }
 //     chain source { type nat hook postrouting priority 99; ct status dnat ip daddr vmap @locals4 }
-//     chain to-0123456789abcdef { dnat ip to numgen inc mod 3 map @slots-0123456789abcdef }
+//     chain to-0123456789abcdef { dnat ip to 0x0123456789abcdef . numgen inc mod 3 map @slots4-01 }
 //   }
 
 export const table = {family: 'inet', table: 'weft-services'} as const;
@@ -62,6 +63,26 @@ export const locals = {
   4: {...table, set: 'locals4', key: 'ipv4_addr', data: 'verdict'},
   6: {...table, set: 'locals6', key: 'ipv6_addr', data: 'verdict'},
 } as const;
+
+const slotKey = ['mark', 'mark', 'mark'] as const;
+const slotData = {4: ['ipv4_addr', 'inet_service'], 6: ['ipv6_addr', 'inet_service']} as const;
+
+/**
+ * From a frontend's id and a number to where a connection goes. The maps are as many as it takes to keep both costs of the kernel low: it looks
+ * for a map by its name among all of a table, and through all of a map's elements whenever another rule looks it up.
+ */
+export function slotMap(family: Family, id: string) {
+  const shard = Number.parseInt(id.slice(0, 2), 16) % slotMaps;
+  const set = `slots${family}-${shard.toString(16).padStart(2, '0')}`;
+  return {...table, set, key: slotKey, data: slotData[family]} as const;
+}
+
+/** Whether a map is one that `slotMap` names; they come with the first slot. */
+export function isSlotMap(name: string): boolean {
+  return /^slots[46]-[0-9a-f]{2}$/.test(name);
+}
+
+const slotMaps = 64;
 
 /** All maps that are always there. */
 export const maps = [frontends, guards, locals].flatMap((each) => families.map((family) => each[family]));
@@ -125,13 +146,22 @@ export const baseChains: readonly RuledChain[] = [
   },
 ];
 
+/** Elements of the map of slots, whose keys begin with one id. */
+export interface Slots {
+  /** Hexadecimal digits. */
+  readonly id: string;
+  readonly elements: readonly Element[];
+}
+
 /** What a frontend has in the kernel. */
 export interface FrontendObjects {
   readonly family: Family;
   /** The key of its elements. */
   readonly key: Buffer;
   readonly comment: string;
-  readonly sets: readonly (Omit<NftSet, 'id'> & {readonly elements?: readonly Element[]})[];
+  /** Where its connections go, by number; all of one id. */
+  readonly slots: Slots | undefined;
+  readonly sets: readonly Omit<NftSet, 'id'>[];
   /** Each behind those it leads to. */
   readonly chains: readonly RuledChain[];
   /** Where its elements lead; undefined where there is none. */
@@ -143,6 +173,8 @@ export interface FrontendObjects {
   readonly targets: readonly Buffer[];
 }
 
+const idSize = 8;
+const slotKeySize = 12;
 const stickySize = 65_535;
 const sourceSeconds = 60;
 
@@ -156,6 +188,7 @@ export function planFrontend(frontend: Frontend): FrontendObjects {
   if (targets.length === 0) {
     return {
       ...common,
+      slots: undefined,
       sets: [],
       chains: [],
       frontend: undefined,
@@ -168,6 +201,7 @@ export function planFrontend(frontend: Frontend): FrontendObjects {
   const guarded = planGuard(frontend);
   return {
     ...common,
+    slots: translated.slots,
     sets: [...translated.sets, ...(guarded?.sets ?? [])],
     chains: [...(guarded ? [guarded.chain] : []), translated.chain],
     frontend: translated.chain.chain,
@@ -186,13 +220,6 @@ function planTranslation({key, family, protocol, policy, stickySeconds, targets}
     ...slotTable.slots.map(({address, port}) => `${address} ${port}`),
   ]);
   const data = [addressTypes[family], 'inet_service'] as const;
-  const slots = {
-    ...table,
-    set: `slots-${id}`,
-    key: 'integer',
-    data,
-    elements: slotElements(slotTable),
-  } as const;
   // It keeps its name, and what it holds, when instances come and go.
   const kept = {
     ...table,
@@ -201,26 +228,37 @@ function planTranslation({key, family, protocol, policy, stickySeconds, targets}
     data,
     dynamic: {timeoutMs: stickySeconds * 1000, size: stickySize},
   } as const;
-  const choice = {by: slotTable.by, slots: slotTable.slots.length};
+  const choice = {by: slotTable.by, slots: slotTable.slots.length, id: Buffer.from(id, 'hex')};
   const ofProtocol = compareProtocol('==', protocol);
   const rules =
     stickySeconds > 0
       ? [
           [ofProtocol, dnatByKept(family, kept)],
-          [ofProtocol, dnatBySlotAndKeep(family, choice, {slots, kept})],
+          [ofProtocol, dnatBySlotAndKeep(family, choice, {slots: slotMap(family, id), kept})],
         ]
-      : [[ofProtocol, dnatBySlot(family, choice, slots)]];
+      : [[ofProtocol, dnatBySlot(family, choice, slotMap(family, id))]];
   const chain: RuledChain = {...table, chain: `to-${id}`, rules};
   const isSticky = stickySeconds > 0;
-  return {sets: isSticky ? [slots, kept] : [slots], chain, kept: isSticky ? kept : undefined};
+  return {
+    slots: {id, elements: slotElements(id, slotTable)},
+    sets: isSticky ? [kept] : [],
+    chain,
+    kept: isSticky ? kept : undefined,
+  };
 }
 
-function slotElements({slots}: SlotTable): readonly Element[] {
-  return slots.map((target, i) => {
-    const key = Buffer.alloc(4);
-    key.writeUInt32LE(i);
+function slotElements(id: string, {slots: targets}: SlotTable): readonly Element[] {
+  return targets.map((target, i) => {
+    const key = Buffer.alloc(slotKeySize);
+    key.write(id, 'hex');
+    key.writeUInt32LE(i, idSize);
     return {key, data: targetData(target)};
   });
+}
+
+/** The id that a key of the map of slots begins with. */
+export function idOfSlot(key: Uint8Array): string {
+  return Buffer.from(key.subarray(0, idSize)).toString('hex');
 }
 
 /** A destination as maps hold it: the address, then the port in a register of its own. */

@@ -22,6 +22,8 @@ type Used = SetRef & {readonly id?: number};
 export interface Choice {
   readonly by: 'inc' | 'random' | 'source';
   readonly slots: number;
+  /** Eight bytes in front of the number, where one map holds the slots of many: a map for each would cost as much as there are. */
+  readonly id?: Uint8Array;
 }
 
 // linux/netfilter/nf_tables.h, registers of 16 bytes; of each, four of 4 bytes are counted from NFT_REG32_00.
@@ -30,14 +32,15 @@ const register32 = (register: number) => 8 + (register - 1) * 4;
 /** Where a statement computes: an address takes one register, an address and a port may take two. */
 interface Registers {
   readonly source: number;
-  readonly number: number;
+  /** The number, behind the id where there is one. */
+  readonly key: number;
   readonly target: number;
 }
 
 /** As nft does it, which forgets the number when it has the target. */
-const forgetting: Registers = {source: 2, number: 1, target: 1};
+const forgetting: Registers = {source: 2, key: 1, target: 1};
 /** With the source still there when the target is. */
-const keeping: Registers = {source: 1, number: 4, target: 2};
+const keeping: Registers = {source: 1, key: 4, target: 2};
 
 const words = {4: 'ip', 6: 'ip6'} as const;
 const sourceOffsets = {4: 12, 6: 8} as const;
@@ -50,8 +53,8 @@ export function dnatBySlot(family: Family, choice: Choice, slots: Used): Stateme
     expressions: [
       ...ofFamily(family),
       ...(choice.by === 'source' ? [loadSource(family, forgetting)] : []),
-      choose(family, choice, forgetting),
-      lookUp(slots, forgetting.number, forgetting),
+      ...choose(family, choice, forgetting),
+      lookUp(slots, forgetting.key, forgetting),
       dnatToTarget(family, forgetting),
     ],
   };
@@ -68,8 +71,8 @@ export function dnatBySlotAndKeep(
     expressions: [
       ...ofFamily(family),
       loadSource(family, keeping),
-      choose(family, choice, keeping),
-      lookUp(slots, keeping.number, keeping),
+      ...choose(family, choice, keeping),
+      lookUp(slots, keeping.key, keeping),
       keepTarget(kept),
       dnatToTarget(family, keeping),
     ],
@@ -142,27 +145,34 @@ function lookUp({set, id}: Used, sreg: number, {target}: Registers): Expression 
   return {name: 'lookup', data: {set, setId: id, sreg, dreg: target}};
 }
 
-function choose(family: Family, {by, slots}: Choice, {source, number}: Registers): Expression {
-  if (by !== 'source') {
-    return {name: 'numgen', data: {dreg: number, modulus: slots, type: numgenTypes[by], offset: 0}};
-  }
-  return {
-    name: 'hash',
-    data: {
-      sreg: source,
-      dreg: number,
-      length: bitsOf(family) / 8,
-      modulus: slots,
-      seed: hashSeed,
-      offset: 0,
-      type: hashTypes.jenkins,
-    },
-  };
+function choose(family: Family, {by, slots, id}: Choice, {source, key}: Registers): Expression[] {
+  // Behind the two words of the id.
+  const number = id ? register32(key) + 2 : key;
+  return [
+    ...(id ? [{name: 'immediate', data: {dreg: key, data: {value: id}}} as const] : []),
+    by === 'source'
+      ? {
+          name: 'hash',
+          data: {
+            sreg: source,
+            dreg: number,
+            length: bitsOf(family) / 8,
+            modulus: slots,
+            seed: hashSeed,
+            offset: 0,
+            type: hashTypes.jenkins,
+          },
+        }
+      : {name: 'numgen', data: {dreg: number, modulus: slots, type: numgenTypes[by], offset: 0}},
+  ];
 }
 
-function formatChoice(family: Family, {by, slots}: Choice): string {
-  if (by !== 'source') return `numgen ${by} mod ${slots}`;
-  return `jhash ${words[family]} saddr mod ${slots} seed 0x${hashSeed.toString(16)}`;
+function formatChoice(family: Family, {by, slots, id}: Choice): string {
+  const number =
+    by === 'source'
+      ? `jhash ${words[family]} saddr mod ${slots} seed 0x${hashSeed.toString(16)}`
+      : `numgen ${by} mod ${slots}`;
+  return id ? `0x${Buffer.from(id).toString('hex')} . ${number}` : number;
 }
 
 function loadSource(family: Family, {source}: Registers): Expression {
