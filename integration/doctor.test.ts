@@ -99,7 +99,7 @@ test('what keeps containers from working is named with its remedy', async (t) =>
   says('agent', /no agent runs/, /systemctl start weft-agent/);
   t.true(
     findings.some(
-      ({subject, message}) => subject === 'masquerade' && /^1 rules of ip nat POSTROUTING/.test(message),
+      ({subject, message}) => subject === 'masquerade' && message.startsWith('1 rules of ip nat POSTROUTING'),
     ),
   );
 });

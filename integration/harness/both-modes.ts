@@ -172,7 +172,7 @@ const stateScript = `
 set +e
 network() {
   echo "== $1"; shift
-  "$@" ip -d address | sed 's/ promiscuity.*//; s/valid_lft.*//; s/ state [A-Z]*//; s/NO-CARRIER,//; s/,LOWER_UP//; s/_timer *[0-9.]*//g'
+  "$@" ip -d address | sed 's/ promiscuity.*//; s/valid_lft.*//; s/ state [A-Z]*//; s/NO-CARRIER,//; s/,LOWER_UP//; s/_timer *[0-9.]*//g; /inet6 fe80:/s/ tentative//'
   "$@" ip -d link | grep -o 'vlan_filtering [01]\\|hairpin o[nf]*\\|isolated o[nf]*\\|mcast_flood o[nf]*'
   for family in 4 6; do "$@" ip -$family route show table all | grep -v 'fe80::\\|ff00::' | sort; "$@" ip -$family rule; done
   "$@" nft list ruleset

@@ -216,7 +216,15 @@ export async function startHost(
       return files;
     },
     async removeNetns(name) {
-      await host.sh(`umount /run/netns/${name}; rm /run/netns/${name}`);
+      // The kernel takes a namespace down in a thread of its own, and with it what is joined to it here.
+      await host.sh(
+        `joined=$(ip -o link show type veth | grep -E ' link-netns ${name}( |$)' | sed 's/^[0-9]*: //; s/[@:].*//')
+        umount /run/netns/${name}; rm /run/netns/${name}
+        for i in $(seq 50); do
+          left=; for link in $joined; do [ -e /sys/class/net/$link ] && left=1; done
+          [ $left ] || break; sleep 0.1
+        done`,
+      );
     },
     inNetns: (name, argv) => ['nsenter', `--net=/run/netns/${name}`, '--', ...argv],
     async close() {
