@@ -110,12 +110,12 @@ export class Registration {
       );
     const grown = this.#grow(own, config, claims);
     if (grown !== undefined) return this.#replace(own, grown, self, config);
+    const record = this.#recordOf(own.name);
     // A reservation stays one: it has no lease, and no end.
     const isReserved = own.kv.lease === '0';
     if (!isReserved && lease.id === undefined) await lease.adopt(own.kv.lease);
     const wanted = isReserved ? '0' : await lease.ensure();
     const value = formatLease(self, {vni: config.vni, id: nodeId});
-    const record = this.#recordOf(own.name);
     if (own.kv.value === value && own.kv.lease === wanted && record === undefined) return own;
     const key = layout.subnet(own.name);
     const written = await this.#writer.write(
@@ -183,23 +183,22 @@ export class Registration {
     const key = layout.subnet(name);
     const subnets = parseLeaseKey(name)!;
     const value = formatLease(self, {vni: config.vni, id: nodeId});
-    const id = await lease.ensure();
     const record = this.#recordOf(name);
     // Who divides the network in another way, or sees another network, must not have come in between.
     const guarded = subnets.length > 1 || !fits(config, subnets);
-    const written = await this.#writer.write(
-      [
-        {key, modRevision: 0},
-        this.#unchanged(layout.config),
-        ...(guarded ? [this.#unchanged(layout.guard)] : []),
-        ...(record ? [record.compare] : []),
-      ],
-      [
-        {put: key, value, lease: id},
-        ...(guarded ? [{put: layout.guard, value: nodeId, lease: '0'}] : []),
-        ...(record ? [record.put] : []),
-      ],
-    );
+    // All by what is known now: while a lease is made, a host of our name may take subnets too.
+    const compares = [
+      {key, modRevision: 0},
+      this.#unchanged(layout.config),
+      ...(guarded ? [this.#unchanged(layout.guard)] : []),
+      ...(record ? [record.compare] : []),
+    ];
+    const id = await lease.ensure();
+    const written = await this.#writer.write(compares, [
+      {put: key, value, lease: id},
+      ...(guarded ? [{put: layout.guard, value: nodeId, lease: '0'}] : []),
+      ...(record ? [record.put] : []),
+    ]);
     this.#name = name;
     log.info({subnets: name}, 'subnets taken');
     return {name, subnets, kv: written.get(key)!, lease: undefined};
