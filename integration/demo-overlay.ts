@@ -18,30 +18,10 @@ import {viewKernel} from './harness/overlay-kernel.ts';
 import {pluginDir} from './harness/paths.ts';
 import {startRig, type OverlayRig, type RigHost} from './harness/overlay-rig.ts';
 import {startWitness} from './harness/overlay-witness.ts';
+import {expect, runDemo, say, see} from './harness/narration.ts';
 
 // `npm run demo:overlay`: two hosts in namespaces, a real etcd, an agent on each, containers made by the plugin. Everything is
 // told as it is seen; the exit code is 0 only if all of it was seen to be true. Nothing of the machine is changed.
-
-let failures = 0;
-
-function say(text = ''): void {
-  console.log(text);
-}
-
-/** Runs one check and prints whether it held; what it returns is shown beside it. */
-async function see(claim: string, check: () => Promise<string | void>): Promise<void> {
-  try {
-    const detail = await check();
-    say(`  ✓ ${claim}${detail === undefined || detail === '' ? '' : `: ${detail}`}`);
-  } catch (error) {
-    failures++;
-    say(`  ✗ ${claim}\n      ${String(error).replaceAll('\n', '\n      ')}`);
-  }
-}
-
-function expect(holds: boolean, what: string): void {
-  if (!holds) throw new Error(what);
-}
 
 const ms = (took: number) => `${took.toFixed(0)} ms`;
 
@@ -194,16 +174,4 @@ async function main(): Promise<void> {
   }
 }
 
-if (process.getuid?.() !== 0) {
-  say('npm run demo:overlay needs root: it makes network namespaces. Nothing of the machine is changed.');
-  process.exitCode = 1;
-} else {
-  try {
-    await main();
-  } catch (error) {
-    failures++;
-    for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) say(`\n✗ ${cause.message}`);
-  }
-  say(failures === 0 ? '\nAll of it was seen to be true.' : `\n${failures} of it did not hold.`);
-  process.exitCode = failures === 0 ? 0 : 1;
-}
+await runDemo('npm run demo:overlay', main);

@@ -6,26 +6,13 @@ import {attachNamed, fetchByName, startPage, writeResolvConf} from './harness/na
 import {agentConfig, podConf, putNetwork, startStore, storeMembership} from './harness/overlay-cluster.ts';
 import {startRig, type OverlayRig, type RigHost} from './harness/overlay-rig.ts';
 import {pluginDir} from './harness/paths.ts';
+import {runDemo, say, see} from './harness/narration.ts';
 
 // `npm run demo:services`: two hosts in namespaces with an overlay and a real etcd; containers find each other by name, on one host and across,
 // and behind one address. The exit code is 0 only if all of it was seen to be true. Nothing of the machine is changed.
 
 const {cniVersion, name: network, ...vxlan} = podConf;
 const weft = path.join(pluginDir, 'weft');
-let failures = 0;
-
-function say(text = ''): void {
-  console.log(text);
-}
-
-async function see(claim: string, check: () => Promise<string>): Promise<void> {
-  try {
-    say(`  ✓ ${claim}: ${await check()}`);
-  } catch (error) {
-    failures++;
-    say(`  ✗ ${claim}\n      ${String(error).replaceAll('\n', '\n      ')}`);
-  }
-}
 
 /** Tries again until it holds: names of other hosts take a moment. */
 async function eventually(check: () => Promise<string>): Promise<string> {
@@ -138,16 +125,18 @@ async function show(rig: OverlayRig, etcd: Etcd): Promise<void> {
   say(`\n${await service(h1, 'list')}`);
 }
 
-for (const set of ['tools', 'etcd'] as const) await ensurePackages(set);
-const rig = await startRig({hosts: 2});
-let etcd: Etcd | undefined;
-try {
-  etcd = await startStore(rig);
-  await putNetwork(etcd);
-  await show(rig, etcd);
-} finally {
-  await etcd?.close();
-  await rig.close();
+async function main(): Promise<void> {
+  for (const set of ['tools', 'etcd'] as const) await ensurePackages(set);
+  const rig = await startRig({hosts: 2});
+  let etcd: Etcd | undefined;
+  try {
+    etcd = await startStore(rig);
+    await putNetwork(etcd);
+    await show(rig, etcd);
+  } finally {
+    await etcd?.close();
+    await rig.close();
+  }
 }
-say(failures === 0 ? '\nAll of it was seen to be true.' : `\n${failures} of it did not hold.`);
-process.exitCode = failures === 0 ? 0 : 1;
+
+await runDemo('npm run demo:services', main);

@@ -7,6 +7,7 @@ import {addOutside} from './harness/outside.ts';
 import {pluginDir, repository} from './harness/paths.ts';
 import type {Reply} from './harness/plugin.ts';
 import {findLeft, staysByDesign, takeSnapshot} from './harness/snapshot.ts';
+import {expect, runDemo, say, see} from './harness/narration.ts';
 
 // `npm run demo`: two containers on one network, made by cnitool with a conflist out of conf/, in a host of the
 // demo's own. Everything is told as it is seen; the exit code is 0 only if all of it was seen to be true.
@@ -14,26 +15,6 @@ import {findLeft, staysByDesign, takeSnapshot} from './harness/snapshot.ts';
 const conflist = path.join(repository, 'conf/dual-stack.conflist');
 const httpScript = path.join(import.meta.dirname, 'harness/http.ts');
 const network = 'weft-dual-stack';
-let failures = 0;
-
-function say(text = ''): void {
-  console.log(text);
-}
-
-/** Runs one check and prints whether it held; what it returns is shown beside it. */
-async function see(claim: string, check: () => Promise<string | void>): Promise<void> {
-  try {
-    const detail = await check();
-    say(`  ✓ ${claim}${detail === undefined || detail === '' ? '' : `: ${detail}`}`);
-  } catch (error) {
-    failures++;
-    say(`  ✗ ${claim}\n      ${String(error).replaceAll('\n', '\n      ')}`);
-  }
-}
-
-function expect(holds: boolean, what: string): void {
-  if (!holds) throw new Error(what);
-}
 
 interface Container extends DrawnContainer {
   readonly ipv4: string;
@@ -143,16 +124,4 @@ async function main(): Promise<void> {
   }
 }
 
-if (process.getuid?.() !== 0) {
-  say('npm run demo needs root: it makes network namespaces. Nothing of the machine is changed.');
-  process.exitCode = 1;
-} else {
-  try {
-    await main();
-  } catch (error) {
-    failures++;
-    for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) say(`\n✗ ${cause.message}`);
-  }
-  say(failures === 0 ? '\nAll of it was seen to be true.' : `\n${failures} of it did not hold.`);
-  process.exitCode = failures === 0 ? 0 : 1;
-}
+await runDemo('npm run demo', main);
