@@ -35,6 +35,20 @@ export function removeQuietly(path: string): boolean {
   }
 }
 
+/** Removes a file; what is not there is removed already. Throws what else unlink(2) says. */
+export function removeIfThere(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if (!isGone(error)) throw error;
+  }
+}
+
+/** Whether an error says that a file is not there, or what should be its directory is none. */
+export function isGone(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR'].includes(codeOf(error) ?? '');
+}
+
 function codeOf(error: unknown): string | undefined {
   return (error as NodeJS.ErrnoException).code;
 }

@@ -1,8 +1,8 @@
-import {readdirSync, readFileSync, renameSync, unlinkSync, writeFileSync} from 'node:fs';
+import {readdirSync, readFileSync, renameSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {isStaleTag, ownerKey, type Owner} from '../cni/owner.ts';
 import type {Attachment} from '../cni/types.ts';
-import {ensureDirectory} from '../files.ts';
+import {ensureDirectory, isGone, removeIfThere} from '../files.ts';
 import {formatIp, parseIp} from '../ip/address.ts';
 import {parseMac} from '../ip/mac.ts';
 import type {Endpoint} from './member.ts';
@@ -34,7 +34,7 @@ export function writeEndpoint(directory: string, owner: Owner, {ips, mac}: Endpo
 
 /** Withdraws it; what is not there is withdrawn already. */
 export function removeEndpoint(directory: string, owner: Owner): void {
-  remove(join(directory, `${ownerKey(owner)}${suffix}`));
+  removeIfThere(join(directory, `${ownerKey(owner)}${suffix}`));
 }
 
 /** Withdraws those of the CNI network's attachments that are none of `keep`; gives how many. */
@@ -47,7 +47,7 @@ export function removeStaleEndpoints(
   const stale = listNames(directory).filter((name) =>
     isStaleTag(`${name.replace(/^\./, '').slice(0, -suffix.length)},`, network, kept),
   );
-  for (const name of stale) remove(join(directory, name));
+  for (const name of stale) removeIfThere(join(directory, name));
   return stale.length;
 }
 
@@ -78,15 +78,7 @@ function listNames(directory: string): readonly string[] {
   try {
     return readdirSync(directory).filter((name) => name.endsWith(suffix));
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return [];
+    if (isGone(error)) return [];
     throw error;
-  }
-}
-
-function remove(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch (error) {
-    if (!['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
   }
 }

@@ -1,13 +1,4 @@
-import {
-  linkSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmdirSync,
-  statSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import {linkSync, readdirSync, readFileSync, renameSync, rmdirSync, statSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import * as z from 'zod/mini';
 import {compact} from '../../lib/cni/compact.ts';
@@ -17,7 +8,7 @@ import type {Owner} from '../../lib/cni/owner.ts';
 import {prepareShape, readShape} from '../../lib/cni/shape.ts';
 import type {Attachment, Json} from '../../lib/cni/types.ts';
 import {errnoOf, errnoText} from '../../lib/errno.ts';
-import {ensureDirectory} from '../../lib/files.ts';
+import {ensureDirectory, isGone, removeIfThere} from '../../lib/files.ts';
 import {randomBytes} from '../../lib/netns/native.ts';
 import type {Attributes} from './attributes.ts';
 
@@ -113,14 +104,10 @@ export function removeState(dataDir: string, owner: Owner): void {
 
 function remove(path: string): void {
   try {
-    unlinkSync(path);
+    removeIfThere(path);
   } catch (error) {
-    if (!isGone(error)) throw failed('remove', path, error);
+    throw failed('remove', path, error);
   }
-}
-
-function isGone(error: unknown): boolean {
-  return ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '');
 }
 
 /**

@@ -1,13 +1,4 @@
-import {
-  linkSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmdirSync,
-  statSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import {linkSync, readdirSync, readFileSync, renameSync, rmdirSync, statSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {CniError, errorCodes} from '../../lib/cni/error.ts';
 import {sortKeys} from '../../lib/cni/json.ts';
@@ -16,7 +7,7 @@ import type {Owner} from '../../lib/cni/owner.ts';
 import {findKey} from '../../lib/cni/shape.ts';
 import type {Attachment, Json, JsonObject} from '../../lib/cni/types.ts';
 import {errnoOf, errnoText} from '../../lib/errno.ts';
-import {ensureDirectory} from '../../lib/files.ts';
+import {ensureDirectory, isGone, removeIfThere} from '../../lib/files.ts';
 import {randomBytes} from '../../lib/netns/native.ts';
 
 /*
@@ -178,9 +169,9 @@ function statOf(path: string) {
 
 function remove(path: string): void {
   try {
-    unlinkSync(path);
+    removeIfThere(path);
   } catch (error) {
-    if (!isGone(error)) throw failed('remove', path, error);
+    throw failed('remove', path, error);
   }
 }
 
@@ -189,10 +180,6 @@ function removeEmpty(path: string): void {
   try {
     rmdirSync(path);
   } catch {}
-}
-
-function isGone(error: unknown): boolean {
-  return ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '');
 }
 
 /** It says all that its cause would. */
