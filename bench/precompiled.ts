@@ -1,5 +1,6 @@
 import {mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
+import {putAddons} from '../build/addons.ts';
 import {bundleEntry} from '../build/bundle.ts';
 import {makeImage, prepareNode} from '../build/image.ts';
 import {putLibraries} from '../build/libraries.ts';
@@ -38,17 +39,14 @@ async function makeLoggingPlugins(): Promise<string> {
   rmSync(folder, {recursive: true, force: true});
   mkdirSync(folder, {recursive: true});
   const main = await bundleEntry({entry: 'cli/main.ts', version: '0', keepsLines: true});
-  const modules = `${root}/node_modules`;
   await putLibraries(folder);
+  putAddons(folder);
   await makeImage({
     name: 'weft',
     main,
     node: prepareNode(getPinnedNode()),
     output: `${folder}/weft`,
-    assets: {
-      'koffi.node': `${modules}/@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`,
-      'netlink.node': `${modules}/netlink/prebuilds/linux-${process.arch}/node.napi.node`,
-    },
+    assets: {},
     flags: ['--log-function-events', '--logfile=/run/v8-%p.log', '--no-logfile-per-isolate'],
   });
   rmSync(workDir, {recursive: true, force: true});

@@ -138,7 +138,12 @@ function agentCpuMs(): number {
   if (agentPid === undefined) return 0;
   const tasks = `/proc/${agentPid}/task`;
   return readdirSync(tasks).reduce((sum, task) => {
-    const [ns] = readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ');
-    return sum + Number(ns) / 1e6;
+    try {
+      const [ns] = readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ');
+      return sum + Number(ns) / 1e6;
+    } catch {
+      // A thread that ended meanwhile.
+      return sum;
+    }
   }, 0);
 }

@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 
+import {addonNames, putAddons} from './addons.ts';
 import {bundle} from './bundle.ts';
 import {compileClient} from './client.ts';
 import {fillRooms, makeRoom} from './code-cache.ts';
@@ -53,8 +54,6 @@ async function buildAll(): Promise<void> {
     node,
     output: executable,
     assets: {
-      'koffi.node': `${root}/node_modules/@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`,
-      'netlink.node': `${root}/node_modules/netlink/prebuilds/linux-${process.arch}/node.napi.node`,
       ...Object.fromEntries(
         names.flatMap((name) => [`${name}.cjs`, `${name}.cache`]).map((file) => [file, `${workDir}/${file}`]),
       ),
@@ -64,6 +63,7 @@ async function buildAll(): Promise<void> {
   });
   fillRooms(executable, names);
   await putLibraries(binDir);
+  putAddons(binDir);
   // In one step: a plugin that runs at this moment goes on with the old file.
   renameSync(executable, `${binDir}/weft`);
   writeFileSync(mapFile, bundles.map);
@@ -87,7 +87,7 @@ function listConfs(): readonly string[] {
 /** Relative links, so that dist/bin can be moved and mounted anywhere; those of removed plugins go. */
 function putLinks(names: readonly string[]): void {
   const links = new Set(names);
-  const keep = new Set<string>(['weft', ...libraryNames, ...links]);
+  const keep = new Set<string>(['weft', ...libraryNames, ...addonNames, ...links]);
   for (const name of readdirSync(binDir)) {
     if (!keep.has(name)) rmSync(`${binDir}/${name}`);
     else if (lstatSync(`${binDir}/${name}`).isSymbolicLink()) links.delete(name);

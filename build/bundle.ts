@@ -182,8 +182,8 @@ function pluginTable({withSeldom}: {readonly withSeldom: boolean}): string {
 
 /**
  * A snapshot cannot hold a native addon, and both packages load theirs as soon as they are
- * evaluated, from a path beside them. So they get an object that loads it on first use, out of the
- * executable itself: see cli/addon.ts.
+ * evaluated, from a path beside them. So they get an object that loads it on first use, from beside the
+ * executable: see cli/addon.ts.
  */
 const lazyAddons: esbuild.Plugin = {
   name: 'lazy-addons',

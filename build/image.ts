@@ -5,6 +5,7 @@ import {ignoreVariables} from './environment.ts';
 import {setRunpath} from './elf.ts';
 import {ignoreLockOrder} from './lock-checks.ts';
 import {workDir} from './paths.ts';
+import {takeShortcuts} from './shortcuts.ts';
 import {dropCompiledModules} from './snapshot.ts';
 
 const fuse = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
@@ -57,7 +58,7 @@ export async function makeImage({name, main, assets, node, output, flags = []}: 
     }),
   );
   // A warning would bring the modules that print it, and all that these load, into the snapshot.
-  run(process.execPath, ['--no-warnings', '--experimental-sea-config', files.conf]);
+  run(node, ['--no-warnings', '--experimental-sea-config', files.conf]);
 
   copyFileSync(node, output);
   await inject(output, dropCompiledModules(readFileSync(`${workDir}/${files.blob}`)));
@@ -75,7 +76,9 @@ export function prepareNode(node: string): string {
   const image = readFileSync(node);
   ignoreVariables(image);
   if (!ignoreLockOrder(image)) console.warn('note: each call takes 1 MB more, see build/lock-checks.ts');
-  writeFileSync(prepared, image);
+  const missing = takeShortcuts(image);
+  if (missing.length > 0) console.warn(`note: each call takes longer, see build/shortcuts.ts: no ${missing.join(', ')}`);
+  writeFileSync(prepared, image, {mode: 0o755});
   const {error, status, stderr} = spawnSync('strip', [prepared], {encoding: 'utf8'});
   if (error !== undefined || status !== 0) {
     writeFileSync(prepared, image);

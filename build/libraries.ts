@@ -1,8 +1,6 @@
 import {execFileSync} from 'node:child_process';
 import {createHash} from 'node:crypto';
 import {
-  chmodSync,
-  copyFileSync,
   existsSync,
   mkdirSync,
   readFileSync,
@@ -13,6 +11,7 @@ import {
 import {basename} from 'node:path';
 
 import {cacheDir} from './paths.ts';
+import {putFile} from './put-file.ts';
 
 interface DebianFile {
   /** Path on a Debian mirror. */
@@ -68,23 +67,15 @@ export async function putLibraries(folder: string): Promise<void> {
   try {
     if (files.length === 0) throw new Error(`no packages are listed for ${process.arch}`);
     for (const [i, file] of files.entries()) {
-      put(unpack(await fetchPackage(file), file), `${folder}/${libraryNames[i]}`);
+      putFile(unpack(await fetchPackage(file), file), `${folder}/${libraryNames[i]}`);
     }
   } catch (error) {
-    for (const name of libraryNames) put(getLoadedLibrary(name), `${folder}/${name}`);
+    for (const name of libraryNames) putFile(getLoadedLibrary(name), `${folder}/${name}`);
     console.warn(
       `note: took libstdc++ and libgcc_s of this machine, so this weft needs a glibc as new as the one here ` +
         `(Debian 11's were not to be had: ${error instanceof Error ? error.message : String(error)})`,
     );
   }
-}
-
-/** In one step: a program that is running has the old file mapped. */
-function put(source: string, target: string): void {
-  const temporary = `${target}.${process.pid}`;
-  copyFileSync(source, temporary);
-  chmodSync(temporary, 0o644);
-  renameSync(temporary, target);
 }
 
 async function fetchPackage({path, sha256}: DebianFile): Promise<string> {

@@ -50,16 +50,12 @@ test('two processes have no random value in common', async (t) => {
   await makeImage({
     name: 'random',
     main: await bundleEntry({entry: path.join(folder, 'entry.ts'), version: '0'}),
-    // Random bytes come from the C library.
-    assets: {
-      'koffi.node': path.join(
-        repository,
-        `node_modules/@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`,
-      ),
-    },
+    assets: {},
     node: prepareNode(getPinnedNode()),
     output,
   });
+  // Random bytes come from the C library.
+  putAddons(folder);
   const run = async () => JSON.parse((await runCommand([output], {env: {}})).stdout) as Printed;
   const [one, two] = [await run(), await run()];
   t.true(one.plugins.includes('bridge'));

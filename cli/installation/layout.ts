@@ -4,7 +4,7 @@ import {join} from 'node:path';
  * What `weft install` leaves in a plugin folder:
  *
  *   <bin-dir>/bridge …                  one small file per name, a stub or the native client
- *   <bin-dir>/.weft/<version>/weft      the program and the two libraries it needs
+ *   <bin-dir>/.weft/<version>/weft      the program, its libraries and addons
  *   <bin-dir>/.weft/backup/<name>       foreign files that --force replaced
  *   <bin-dir>/.weft/installed.json      what was put where, for uninstall and upgrade
  *   <bin-dir>/.weft/lock                held while something is installed or uninstalled
@@ -36,7 +36,13 @@ export function versionDir({home}: Pick<Layout, 'home'>, version: string): strin
 }
 
 /** The file names of a version's folder, in the order in which they are put there. */
-export const programFiles = ['libgcc_s.so.1', 'libstdc++.so.6', 'weft'] as const;
+export const programFiles = [
+  'libgcc_s.so.1',
+  'libstdc++.so.6',
+  'koffi.node',
+  'netlink.node',
+  'weft',
+] as const;
 
 /** The tools among the names; the agent has no use for them, so they are stubs in any case. */
 const tools = ['cnitool', 'weft'] as const;
