@@ -6,6 +6,7 @@ import {setRunpath} from './elf.ts';
 import {ignoreLockOrder} from './lock-checks.ts';
 import {workDir} from './paths.ts';
 import {takeShortcuts} from './shortcuts.ts';
+import {readSnapshotInPlace} from './snapshot-in-place.ts';
 import {dropCompiledModules} from './snapshot.ts';
 
 const fuse = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
@@ -78,6 +79,7 @@ export function prepareNode(node: string): string {
   if (!ignoreLockOrder(image)) console.warn('note: each call takes 1 MB more, see build/lock-checks.ts');
   const missing = takeShortcuts(image);
   if (missing.length > 0) console.warn(`note: each call takes longer, see build/shortcuts.ts: no ${missing.join(', ')}`);
+  if (!readSnapshotInPlace(image)) console.warn('note: each call takes 4 MB more, see build/snapshot-in-place.ts');
   writeFileSync(prepared, image, {mode: 0o755});
   const {error, status, stderr} = spawnSync('strip', [prepared], {encoding: 'utf8'});
   if (error !== undefined || status !== 0) {
