@@ -1,36 +1,39 @@
+import {findCode, machineOf, machines, putCode} from './code.ts';
 import {findSymbol, renameImport} from './symbols.ts';
 
-/** Machine code that returns, and that returns 1, by e_machine of the file. */
-const code: Readonly<Record<number, {readonly nothing: Buffer; readonly one: Buffer}>> = {
-  // EM_X86_64: ret; mov $1, %eax before it.
-  62: {nothing: Buffer.from('c3', 'hex'), one: Buffer.from('b801000000c3', 'hex')},
-  // EM_AARCH64: ret; mov w0, #1 before it.
-  183: {nothing: Buffer.from('c0035fd6', 'hex'), one: Buffer.from('20008052c0035fd6', 'hex')},
-};
+/** Machine code that returns. */
+const ret: Readonly<Record<number, string>> = {[machines.x64]: 'c3', [machines.arm64]: 'c0035fd6'};
 
-/** What a process does at its start, or its end, that a plugin call has no use for. */
+/** What a process does at its start that a plugin call has no use for. */
 const functions = [
   // For profilers: goes through all functions of the snapshot.
-  {symbol: '_ZN2v811CpuProfiler38UseDetailedSourcePositionsForProfilingEPNS_7IsolateE', gives: 'nothing'},
-  // OpenSSL's generator of random numbers is set up when the first is asked for, not at every start. Whether that worked
-  // is seen then.
-  {symbol: 'RAND_status', gives: 'one'},
-  // V8 asks the kernel for its random numbers instead of OpenSSL's generator.
-  {symbol: '_ZN2v82V816SetEntropySourceEPFbPhmE', gives: 'nothing'},
-] as const;
+  '_ZN2v811CpuProfiler38UseDetailedSourcePositionsForProfilingEPNS_7IsolateE',
+  // V8 asks the kernel for its random numbers instead of OpenSSL's generator, which is set up for the first that wants one.
+  '_ZN2v82V816SetEntropySourceEPFbPhmE',
+];
+
+/** `ncrypto::CSPRNG(buffer, size)`, which Node asks for nothing at its start to see whether it can. */
+const random = '_ZN7ncrypto6CSPRNGEPvm';
+// RAND_status() == 1 before the bytes are asked for, which looks at that itself.
+const status = 'e8........83f80175d431c931ff';
+// Nothing to do where the size in rbx is zero: test %rbx, %rbx; je to the end that returns true.
+const unlessEmpty = '4885db74190f1f440000';
 
 /**
- * Makes these functions of a Node executable return at once, and ends the process without tidying up memory that goes with
- * it. Gives the names of those that were not found, and are left alone.
+ * Lets a Node executable do less at its start, and leave at its end to the kernel what goes with the process. Gives the names
+ * of what was not found, and is left as it is.
  */
 export function takeShortcuts(image: Buffer): readonly string[] {
-  const returns = code[image.readUInt16LE(18)];
-  const missing = functions.filter(({symbol, gives}) => {
-    const at = findSymbol(image, symbol);
-    if (at === undefined || returns === undefined) return true;
-    returns[gives].copy(image, at);
-    return false;
-  });
-  const isExitFound = renameImport(image, 'exit', '_exit');
-  return [...missing.map(({symbol}) => symbol), ...(isExitFound ? [] : ['exit'])];
+  const machine = machineOf(image);
+  const missing: string[] = [];
+  for (const symbol of functions) {
+    const [at, code] = [findSymbol(image, symbol), ret[machine]];
+    if (at === undefined || code === undefined) missing.push(symbol);
+    else putCode(image, at, code);
+  }
+  const at = machine === machines.x64 ? findCode(image, random, status) : undefined;
+  if (at === undefined) missing.push(random);
+  else putCode(image, at, unlessEmpty);
+  if (!renameImport(image, 'exit', '_exit')) missing.push('exit');
+  return missing;
 }

@@ -1,6 +1,6 @@
+import {findCode, machineOf, machines, putCode} from './code.ts';
 import {findSymbol} from './symbols.ts';
 
-const EM_X86_64 = 62;
 /** `SnapshotDeserializer::Read<v8::StartupData>()`: how Node reads V8's part of the snapshot, 4 MB. */
 const readStartupData = '_ZN4node20SnapshotDeserializer4ReadIN2v811StartupDataELPv0ELS4_0EEET_v';
 /** `BlobDeserializer::ReadArithmetic<char>()`, which it calls. */
@@ -8,7 +8,7 @@ const readChars = '_ZN4node16BlobDeserializerINS_20SnapshotDeserializerEE14ReadA
 /** `SnapshotData::~SnapshotData()` */
 const destructor = '_ZN4node12SnapshotDataD1Ev';
 
-/** Code by its bytes; `..` stands for any. */
+/** See `findCode`. */
 const expected = {
   // The size is in rdi: test it, new char[size], ReadArithmetic(data, size), return {data, size}.
   copy: '85ff7e27e8........486355ec4889df4889c64989c4e8........8b55ec4883c4104c89e05b415c5dc3',
@@ -24,21 +24,12 @@ const ret = 'c3';
  * copy of its own. `false`, and nothing is changed, where Node's code is not the one that is known here.
  */
 export function readSnapshotInPlace(image: Buffer): boolean {
-  if (image.readUInt16LE(18) !== EM_X86_64) return false;
+  if (machineOf(image) !== machines.x64) return false;
   const at = findCode(image, readStartupData, expected.copy);
   const end = findSymbol(image, destructor);
   if (at === undefined || end === undefined || findCode(image, readChars, expected.offsets) === undefined) return false;
-  Buffer.from(inPlace, 'hex').copy(image, at);
+  putCode(image, at, inPlace);
   // It would free what was not allocated.
-  Buffer.from(ret, 'hex').copy(image, end);
+  putCode(image, end, ret);
   return true;
-}
-
-/** Where code is in a function; it begins within its first 64 bytes. */
-function findCode(image: Buffer, symbol: string, code: string): number | undefined {
-  const start = findSymbol(image, symbol);
-  if (start === undefined) return undefined;
-  const text = image.toString('hex', start, start + 256);
-  const found = text.search(new RegExp(code));
-  return found < 0 || found > 128 || found % 2 !== 0 ? undefined : start + found / 2;
 }
