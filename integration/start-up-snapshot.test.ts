@@ -2,12 +2,12 @@ import {mkdtempSync, rmSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import path from 'node:path';
 import test from 'ava';
+import {putAddons} from '../build/addons.ts';
 import {bundleEntry} from '../build/bundle.ts';
 import {makeImage, prepareNode} from '../build/image.ts';
 import {getPinnedNode} from '../build/node.ts';
 import {root, workDir} from '../build/paths.ts';
 import {runCommand} from './harness/command.ts';
-import {repository} from './harness/paths.ts';
 
 // All of lib/ and plugins/ is evaluated once, when the executable is built, and every process begins with a copy of that. What
 // was random then would be the same in each of them. This executable has them in its snapshot as the real one has, and

@@ -55,5 +55,6 @@ function callOf(
     stderr: (line) => log.debug({plugin: type, containerId}, line.trimEnd()),
     callBuiltin: () => undefined,
     caller: undefined,
+    defer: undefined,
   });
 }

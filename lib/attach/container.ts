@@ -44,7 +44,6 @@ export async function addAddresses(
  * a bridge drops what comes before its port forwards; and again when the hardware address is set, to whatever it is.
  */
 export async function announce(sandbox: Sandbox, {ifindex, mac}: Link): Promise<void> {
-  // Waited for: whoever comes next in the chain may set another address.
   await setLink(sandbox.rt, {ifindex}, {mac});
 }
 
@@ -55,7 +54,8 @@ function setIpv6(sandbox: Sandbox, {name, ipv6}: Link, {ips, enabledad}: Contain
     const set = (key: string, present: number | undefined, value: number) => {
       if (present !== value) sysctl.write(`net/ipv6/conf/${name}/${key}`, `${value}`);
     };
-    attempt(() => set('ndisc_notify', ipv6?.ndiscNotify, 1));
+    // Nobody has heard of the link-local address of a new interface.
+    if (hasIpv6) attempt(() => set('ndisc_notify', ipv6?.ndiscNotify, 1));
     if (enabledad) attempt(() => set('enhanced_dad', ipv6?.enhancedDad, 1));
     attempt(() => set('accept_dad', ipv6?.acceptDad, enabledad ? 1 : 0));
     if (!hasIpv6) return;

@@ -61,6 +61,9 @@ function addPair(host: Host, sandbox: Sandbox, {name, owner, mac, mtu, master}: 
   const info = {kind: 'veth', data: {peer}} as const;
   const added = addLink(host.rt, {name, mac: randomMac(), mtu, up: true, master, info});
   const tagged = setLink(host.rt, {name}, {alias: ownerTag(owner, aliasBytes)});
+  // A port has no use for an address, and each would be a few routes more that the kernel goes through when any link of the
+  // host comes or goes. Only a kernel without IPv6 refuses it.
+  if (master !== undefined) void setLink(host.rt, {name}, {ipv6: {addrGenMode: 'none'}}).catch(() => {});
   const end = getLink(host.rt, {name});
   const container = added.then(() => getLink(sandbox.rt, {name: owner.ifName}));
   return inOrder([added, tagged, end, container] as const);

@@ -6,6 +6,7 @@ import {openSandbox} from '../../lib/attach/sandbox.ts';
 import {findVethName} from '../../lib/attach/veth-name.ts';
 import {removeVeth} from '../../lib/attach/veth-removal.ts';
 import type {VethPair} from '../../lib/attach/veth.ts';
+import {allDone} from '../../lib/cni/every.ts';
 import type {Call} from '../../lib/cni/plugin.ts';
 import {Undo} from '../../lib/cni/undo.ts';
 import type {Interface, IpConfig, Result} from '../../lib/cni/types.ts';
@@ -45,7 +46,8 @@ const layer2: Layer3 = {ips: [], routes: [], dns: {}, more: []};
 export async function add(call: Call, host: Host): Promise<Result> {
   const conf = parseBridgeConf(call);
   const [bridge, name] = await Promise.all([ensureBridge(host, conf), findVethName(host, conf.owner)]);
-  using sandbox = openSandbox(call, host);
+  using held = new DisposableStack();
+  const sandbox = held.use(openSandbox(call, host));
   await using undo = new Undo(call);
   const port = await addPort(host, sandbox, {bridge, conf, name});
   undo.add('remove the veth pair', () => removeVeth(host, conf.owner));
@@ -56,12 +58,19 @@ export async function add(call: Call, host: Host): Promise<Result> {
   }
   const attaching = {call, host, conf, sandbox, bridge, port, undo};
   const layer3 = conf.ipamType === undefined ? await connect(attaching) : await address(attaching);
-  const hostLink = conf.disableContainerInterface
-    ? port.host
-    : await waitForCarrier(host, port.host, 'bridge port');
-  if (layer3.ips.length > 0) await announce(sandbox, port.container);
-  // A bridge that somebody else made may have taken the port's address.
-  const {mac} = await getLink(host.rt, {ifindex: bridge.ifindex});
+  const [hostLink, {mac}] = await Promise.all([
+    conf.disableContainerInterface ? port.host : waitForCarrier(host, port.host, 'bridge port'),
+    // A bridge that somebody else made may have taken the port's address.
+    getLink(host.rt, {ifindex: bridge.ifindex}),
+  ]);
+  if (layer3.ips.length > 0) {
+    const kept = held.move();
+    // Whoever comes next in the chain may set another hardware address: it waits for this.
+    await call.afterwards(async () => {
+      using _ = kept;
+      await announce(sandbox, port.container);
+    });
+  }
   undo.commit();
   return {
     interfaces: [
@@ -93,8 +102,10 @@ async function address(attaching: Attaching): Promise<Layer3> {
   const plan = planGateways(ipam, conf);
   // The third of the interfaces is the container's.
   const ips: readonly IpConfig[] = plan.ips.map((ip) => ({...ip, interface: 2}));
-  await addAddresses(sandbox, port.container, {ips, enabledad: conf.enabledad});
-  await addRoutes(sandbox, port.container, {ips, routes: plan.routes});
+  const addressed = addAddresses(sandbox, port.container, {ips, enabledad: conf.enabledad});
+  // In the same datagram, unless the addresses have to be tested before they can be used.
+  if (conf.enabledad) await addressed;
+  await allDone([addressed, addRoutes(sandbox, port.container, {ips, routes: plan.routes})]);
   const more = conf.isGateway ? await becomeGateway(attaching, plan.gateways) : [];
   if (conf.ipMasq) {
     undo.add('remove the masquerade', () =>
@@ -111,16 +122,14 @@ async function becomeGateway(
   wanted: Parameters<typeof ensureGatewayAddresses>[2]['wanted'],
 ): Promise<readonly Interface[]> {
   const link = conf.vlan === 0 ? bridge : await ensureVlanGateway(host, bridge, conf);
-  await ensureGatewayAddresses(host, link, {
-    wanted,
-    allowed: conf.rangeGateways,
-    force: conf.forceAddress,
-  });
-  await ensureForwarding(
-    host,
-    wanted.map(({ip}) => familyOf(ip)),
-    '"isGateway"',
-  );
+  await allDone([
+    ensureGatewayAddresses(host, link, {wanted, allowed: conf.rangeGateways, force: conf.forceAddress}),
+    ensureForwarding(
+      host,
+      wanted.map(({ip}) => familyOf(ip)),
+      '"isGateway"',
+    ),
+  ]);
   return conf.vlan === 0 ? [] : [{name: link.name, mac: link.mac}];
 }
 

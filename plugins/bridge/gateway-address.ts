@@ -28,7 +28,10 @@ export async function ensureGatewayAddresses(
   {wanted, allowed, force}: GatewayAddresses,
 ): Promise<void> {
   const {ifindex} = link;
-  const present = await listAddresses(host.rt, {ifindex});
+  const families = new Set(wanted.map(({ip}) => familyOf(ip)));
+  // Of one family at a time: a list of all waits for the kernel's lock for changes of links.
+  const lists = await Promise.all([...families].map((family) => listAddresses(host.rt, {ifindex, family})));
+  const present = lists.flat();
   const missing = wanted.filter((cidr) => !present.some((other) => sameCidr(cidr, other)));
   if (missing.length === 0) return;
   const kept = [...wanted, ...allowed];

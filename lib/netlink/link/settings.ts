@@ -1,24 +1,32 @@
 import {attrs, putAttribute} from '../attrs.ts';
-import {u32, type Codec} from '../codec.ts';
+import {u32, u8, type Codec} from '../codec.ts';
 
 /** Of net/ipv4/conf/<link>/: what a message can also change. */
 export interface Ipv4Settings {
   readonly arpNotify?: number | undefined;
 }
 
+/** What a message changes of a link's IPv6. */
+export interface Ipv6Changes {
+  /** How the link gets its link-local address (linux/if_link.h, enum in6_addr_gen_mode); `none`: it gets none. */
+  readonly addrGenMode?: keyof typeof addrGenModes | undefined;
+}
+
 /** Of net/ipv6/conf/<link>/: only told; the kernel takes changes by files. A kernel that is too old for one leaves it out. */
 export interface Ipv6Settings {
-  readonly acceptRa: number | undefined;
-  readonly disableIpv6: number | undefined;
-  readonly acceptDad: number | undefined;
-  readonly ndiscNotify: number | undefined;
-  readonly keepAddrOnDown: number | undefined;
-  readonly enhancedDad: number | undefined;
+  readonly acceptRa?: number | undefined;
+  readonly disableIpv6?: number | undefined;
+  readonly acceptDad?: number | undefined;
+  readonly ndiscNotify?: number | undefined;
+  readonly keepAddrOnDown?: number | undefined;
+  readonly enhancedDad?: number | undefined;
 }
 
 // linux/if_link.h, IFLA_INET_CONF and IFLA_INET6_CONF
 const inetConf = 1;
 const inet6Conf = 2;
+const inet6AddrGenMode = 8;
+const addrGenModes = {eui64: 0, none: 1} as const;
 // NLA_F_NESTED is not part of it.
 const typeMask = 0x3fff;
 // linux/ip.h, enum IPV4_DEVCONF_*, which begins with 1
@@ -45,10 +53,10 @@ const inet: Codec<Ipv4Settings> = {
   },
 };
 
-const inet6: Codec<Ipv6Settings> = {
+const inet6: Codec<Ipv6Settings & Ipv6Changes> = {
   nested: true,
-  put() {
-    throw new Error('the kernel takes no IPv6 settings in a message');
+  put(w, {addrGenMode}) {
+    if (addrGenMode !== undefined) putAttribute(w, inet6AddrGenMode, u8, addrGenModes[addrGenMode]);
   },
   get: (b, start, end) => {
     const at = find(b, {start, end, type: inet6Conf});

@@ -2,7 +2,7 @@ import {attrs, message, type Values} from '../attrs.ts';
 import type {Writer} from '../writer.ts';
 import {NetlinkError, isNotFound} from '../error.ts';
 import {ifinfomsg, iff, linkRows} from '../link/common.ts';
-import {familySettings, type Ipv4Settings, type Ipv6Settings} from '../link/settings.ts';
+import {familySettings, type Ipv4Settings, type Ipv6Changes, type Ipv6Settings} from '../link/settings.ts';
 import {linkInfo, type KnownLinkInfo, type LinkInfo, type PortInfo} from '../link/kinds.ts';
 import {Flag, type Reply} from '../message.ts';
 import {rtm, type RouteSocket} from './socket.ts';
@@ -87,6 +87,7 @@ export interface LinkChange extends Settings {
   /** Renames the link; it has to be down, on kernels before 6.2. */
   readonly newName?: string | undefined;
   readonly ipv4?: Ipv4Settings | undefined;
+  readonly ipv6?: Ipv6Changes | undefined;
   /** What its kind allows to change in place. */
   readonly info?: KnownLinkInfo | undefined;
 }
@@ -119,7 +120,7 @@ export function setLink(rt: RouteSocket, ref: LinkRef, change: LinkChange): Prom
       putLink(w, {ifindex}, change, {
         name,
         linkInfo: change.info === undefined ? undefined : {info: change.info},
-        settings: change.ipv4 && {ipv4: change.ipv4},
+        settings: (change.ipv4 ?? change.ipv6) && {ipv4: change.ipv4, ipv6: change.ipv6},
       }),
     what: `set ${Object.keys(change).join(', ')} of ${linkLabel(ref)}`,
   });
