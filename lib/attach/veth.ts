@@ -40,7 +40,8 @@ export async function addVeth(host: Host, sandbox: Sandbox, veth: NewVeth): Prom
   if (left) await removeLeft(host, sandbox, {ifName, left});
   try {
     const [, , end, container] = await addPair(host, sandbox, veth);
-    ignoreRouterAdvertisements(host, end);
+    // What comes to a port is the bridge's.
+    if (veth.master === undefined) ignoreRouterAdvertisements(host, end);
     return {host: end, container};
   } catch (error) {
     if (isExists(error) && (await findLink(sandbox.rt, {name: ifName})))

@@ -108,6 +108,8 @@ interface Request {
   readonly stderr: (text: string) => void;
   readonly caller: Caller | undefined;
   readonly defer: Defer | undefined;
+  /** Whether its network namespace is known not to be our own. */
+  readonly isChecked?: boolean;
 }
 
 /** Validates a request in the order of the reference's skeleton and runs its verb. */
@@ -120,7 +122,7 @@ async function runVerb<Host>(
   const configuration = parseConfiguration(request.stdin);
   const command = parseCommand(request.environment.command);
   checkVersion(command, configuration.cniVersion, plugin.versions);
-  const sharesNetns = hasOwnNetns(command, request.environment);
+  const sharesNetns = !request.isChecked && hasOwnNetns(command, request.environment);
   if (sharesNetns && command === 'ADD') throw ownNetnsRefused();
   const call = makeCall({
     ...(sharesNetns ? withoutNetns(request) : request),
@@ -130,7 +132,8 @@ async function runVerb<Host>(
     callBuiltin: (file, input) => {
       const builtin = findBuiltin(file);
       if (builtin?.name === plugin.name) throw delegatesToItself(plugin.name);
-      return builtin && callBuiltin(builtin, {...request, ...input}, host, findBuiltin);
+      // Its namespace is this call's.
+      return builtin && callBuiltin(builtin, {...request, ...input, isChecked: true}, host, findBuiltin);
     },
   });
   const result = await runLogged(plugin, call, host);

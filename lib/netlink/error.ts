@@ -23,7 +23,11 @@ export class NetlinkError extends Error {
   readonly missing: number | undefined;
 
   constructor(request: string, errno: number, extack: ExtendedAck = {}) {
+    // Often an answer like any other ("no such link"), and made far from where it was asked for: a stack would only take time.
+    const {stackTraceLimit} = Error;
+    Error.stackTraceLimit = 0;
     super(`${request}: ${errnoCode(errno)} (${extack.message || errnoText(errno)})`);
+    Error.stackTraceLimit = stackTraceLimit;
     this.request = request;
     this.errno = errno;
     this.code = errnoCode(errno);

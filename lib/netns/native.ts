@@ -202,8 +202,9 @@ export function nextFd(): number {
  * the addon itself or another thread opened something in between. `undefined` when there is none.
  */
 export function findNetlinkFd(socket: NetlinkAddress, guess: number): number | undefined {
+  if (isNetlinkSocket(guess, socket)) return guess;
   const last = Math.max(guess, nextFd()) + 64;
-  for (let fd = guess; fd <= last; fd++) if (isNetlinkSocket(fd, socket)) return fd;
+  for (let fd = guess + 1; fd <= last; fd++) if (isNetlinkSocket(fd, socket)) return fd;
   for (let fd = 3; fd < guess; fd++) if (isNetlinkSocket(fd, socket)) return fd;
   return undefined;
 }

@@ -15,9 +15,10 @@ export class OwnProcfs {
 
   /** What stands for /proc/sys until this is called again: /proc/sys itself where the kernel gives no other, or it is not writable. */
   sys(): string {
-    if (this.#isRefused || !isWritable()) return '/proc/sys';
+    if (this.#isRefused) return '/proc/sys';
     if (this.#fd === undefined || this.#uses >= mostUses) {
       this.close();
+      if (!isWritable()) return '/proc/sys';
       try {
         this.#fd = mountProcfs();
       } catch {

@@ -1,9 +1,11 @@
 import {readFileSync} from 'node:fs';
 
-/** The kernel's name for the time since the machine was started; "" where /proc does not tell. */
+let known: string | undefined;
+
+/** The kernel's name for the time since the machine was started; "" where /proc does not tell. It is read once. */
 export function readBootId(): string {
   try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+    return (known ??= readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim());
   } catch {
     return '';
   }

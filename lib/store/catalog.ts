@@ -1,14 +1,12 @@
 import {
   closeSync,
   constants,
-  fstatSync,
-  futimesSync,
   openSync,
   readdirSync,
   readFileSync,
-  readSync,
   renameSync,
   statSync,
+  utimesSync,
   writeSync,
 } from 'node:fs';
 import {basename, dirname, join} from 'node:path';
@@ -16,9 +14,9 @@ import {isErrno, storeError} from './error.ts';
 import {ensureDirectory, removeQuietly} from '../files.ts';
 import {buildIndex, Index, memoryBytes, readStamp} from './index.ts';
 import type {IndexEntry, Stamp} from './index.ts';
+import {IndexError, IndexFile} from './index-file.ts';
 import {formatHolder, parseFileName, parseHolder} from './reservation.ts';
 import {isBookkeeping, unfinishedName} from './tree.ts';
-import type {Bytes} from './table.ts';
 
 /**
  * Stamps lie in 1973, where no clock is that anybody sets, plus the time since boot: under the lock it
@@ -43,7 +41,7 @@ export class Catalog {
   #index: Index | undefined;
   /** The whole index where it is not (or not yet) in its file. */
   #image: Buffer | undefined;
-  #fd: number | undefined;
+  #file: IndexFile | undefined;
   #changed = false;
   #isTrusted = true;
 
@@ -125,13 +123,13 @@ export class Catalog {
   }
 
   #open(): Index {
-    const path = this.#path();
+    const now = this.#look();
+    const path = this.#pathOf(now);
     if (path !== undefined) {
       try {
-        this.#fd = openSync(path, constants.O_RDWR);
-        const bytes = fileBytes(this.#fd);
-        const stamp = readStamp(bytes);
-        if (stamp && sameStamp(stamp, this.#look())) return new Index(bytes);
+        this.#file = new IndexFile(path);
+        const stamp = readStamp(this.#file);
+        if (stamp && sameStamp(stamp, now)) return new Index(this.#file);
       } catch {
         // Not there, not readable, cut short: whatever it is, the directory itself tells all.
       }
@@ -141,16 +139,21 @@ export class Catalog {
   }
 
   #save(index: Index): void {
-    const path = this.#path();
-    if (path === undefined) return;
     if (index.isWorn || !this.#isTrusted) {
-      removeQuietly(path);
+      const worn = this.#pathOf(this.#look());
+      if (worn !== undefined) removeQuietly(worn);
       return;
     }
+    if (!this.#hasFile) return;
     const stamp = this.#setStamp();
-    if (!stamp) return;
+    const path = this.#pathOf(stamp)!;
+    // A file system that keeps whole seconds could not tell two of our own changes apart.
+    if (stamp.mtimeNs % 1_000_000_000n === 0n) return;
     index.writeStamp(stamp);
-    if (!this.#image) return;
+    if (!this.#image) {
+      this.#file?.flush();
+      return;
+    }
     ensureDirectory(dirname(path), 0o700);
     const unfinished = join(dirname(path), `.${basename(path)}`);
     const fd = openSync(unfinished, 'w', 0o600);
@@ -162,33 +165,27 @@ export class Catalog {
     renameSync(unfinished, path);
   }
 
-  #setStamp(): Stamp | undefined {
+  #setStamp(): Stamp {
     const seconds = stampBaseSeconds + Number(process.hrtime.bigint() / 1000n) / 1e6;
-    const fd = openSync(this.#options.directory, constants.O_RDONLY | constants.O_DIRECTORY);
-    try {
-      futimesSync(fd, seconds, seconds);
-      const stamp = this.#stampOf(fstatSync(fd, {bigint: true}));
-      // A file system that keeps whole seconds could not tell two of our own changes apart.
-      return stamp.mtimeNs % 1_000_000_000n === 0n ? undefined : stamp;
-    } finally {
-      closeSync(fd);
-    }
+    utimesSync(this.#options.directory, seconds, seconds);
+    return this.#look();
   }
 
   #look(): Stamp {
-    return this.#stampOf(statSync(this.#options.directory, {bigint: true}));
+    const {directory, bootId} = this.#options;
+    const {dev: device, ino: inode, mtimeNs, ctimeNs} = statSync(directory, {bigint: true});
+    return {device, inode, mtimeNs, ctimeNs, bootId};
   }
 
-  #stampOf(found: {dev: bigint; ino: bigint; mtimeNs: bigint; ctimeNs: bigint}): Stamp {
-    const {dev: device, ino: inode, mtimeNs, ctimeNs} = found;
-    return {device, inode, mtimeNs, ctimeNs, bootId: this.#options.bootId};
+  get #hasFile(): boolean {
+    const {indexDir, bootId} = this.#options;
+    return indexDir !== undefined && bootId !== '';
   }
 
-  #path(): string | undefined {
-    const {directory, indexDir, bootId} = this.#options;
-    if (indexDir === undefined || bootId === '') return undefined;
-    const {dev, ino} = statSync(directory);
-    return join(indexDir, `${basename(directory)}.${dev}-${ino}`);
+  #pathOf({device, inode}: Stamp): string | undefined {
+    const {directory, indexDir} = this.#options;
+    if (!this.#hasFile || indexDir === undefined) return undefined;
+    return join(indexDir, `${basename(directory)}.${device}-${inode}`);
   }
 
   #readDirectory(): IndexEntry[] {
@@ -209,8 +206,8 @@ export class Catalog {
   }
 
   #closeFile(): void {
-    if (this.#fd !== undefined) closeSync(this.#fd);
-    this.#fd = undefined;
+    this.#file?.close();
+    this.#file = undefined;
     this.#index = undefined;
   }
 }
@@ -236,24 +233,6 @@ export function listNames(directory: string): string[] {
   } catch (error) {
     throw storeError('list', directory, error);
   }
-}
-
-class IndexError extends Error {
-  override readonly name = 'IndexError';
-}
-
-function fileBytes(fd: number): Bytes {
-  return {
-    read(offset, length) {
-      const bytes = Buffer.alloc(length);
-      const got = readSync(fd, bytes, 0, length, offset);
-      if (got !== length) throw new IndexError('the index is cut short');
-      return bytes;
-    },
-    write(offset, bytes) {
-      writeSync(fd, bytes, 0, bytes.length, offset);
-    },
-  };
 }
 
 function sameStamp(a: Stamp, b: Stamp): boolean {

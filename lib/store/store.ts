@@ -1,4 +1,13 @@
-import {existsSync, readFileSync, statSync, unlinkSync, writeFileSync} from 'node:fs';
+import {
+  closeSync,
+  constants,
+  openSync,
+  readFileSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import {join} from 'node:path';
 import {formatIp, parseIp} from '../ip/address.ts';
 import type {Ip} from '../ip/address.ts';
@@ -35,8 +44,10 @@ export async function withStore<T>(
   work: (store: Store) => T | Promise<T>,
 ): Promise<T | undefined> {
   const directory = join(dataDir, network);
-  if (create) makeDirectory(directory);
-  else if (!isThere(directory)) return undefined;
+  if (!isThere(directory)) {
+    if (!create) return undefined;
+    makeDirectory(directory);
+  }
   return withLock({path: join(directory, lockName), timeoutMs}, async () => {
     const bootId = readBootId();
     const catalog = new Catalog({directory, indexDir, bootId});
@@ -187,14 +198,15 @@ export class Store {
 
   writeLastReserved(set: number, ip: Ip): void {
     const path = lastReservedPath(this.directory, set);
-    const isNew = !existsSync(path);
-    if (isNew) this.#catalog.load();
+    const text = formatIp(ip);
     try {
-      writeFileSync(path, formatIp(ip), {mode: 0o600});
+      if (overwrite(path, text)) return;
+      this.#catalog.load();
+      writeFileSync(path, text, {mode: 0o600});
     } catch (error) {
       throw storeError('write', path, error);
     }
-    if (isNew) this.#catalog.noteChange(() => {});
+    this.#catalog.noteChange(() => {});
   }
 
   /** Whether what this store says was read from the directory itself, and not from the index. */
@@ -261,6 +273,23 @@ export class Store {
 
   #pathOf(ip: Ip): string {
     return join(this.directory, formatIp(ip));
+  }
+}
+
+/** `false` where the file is not there. */
+function overwrite(path: string, text: string): boolean {
+  let fd: number;
+  try {
+    fd = openSync(path, constants.O_WRONLY | constants.O_TRUNC);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false;
+    throw error;
+  }
+  try {
+    writeSync(fd, text);
+    return true;
+  } finally {
+    closeSync(fd);
   }
 }
 
