@@ -13,6 +13,7 @@ import {
   measureCrowd,
   measureFull,
   measureMemory,
+  measureYoung,
   prepare,
   readAgentMemory,
   type Bench,
@@ -49,6 +50,7 @@ async function run(): Promise<void> {
   const bench: Bench = {sites: small, results, rounds: options.rounds};
   await runPart('memory', () => measureMemory(bench, networks.masq));
   await runPart('calls', async () => {
+    await measureYoung(bench, networks.masq);
     for (const [name, network] of Object.entries(networks)) await measureCalls(bench, name, network);
   });
   await runPart('podman', async () => {

@@ -78,8 +78,10 @@ export function prepareNode(node: string): string {
   ignoreVariables(image);
   if (!ignoreLockOrder(image)) console.warn('note: each call takes 1 MB more, see build/lock-checks.ts');
   const missing = takeShortcuts(image);
-  if (missing.length > 0) console.warn(`note: each call takes longer, see build/shortcuts.ts: no ${missing.join(', ')}`);
-  if (!readSnapshotInPlace(image)) console.warn('note: each call takes 4 MB more, see build/snapshot-in-place.ts');
+  if (missing.length > 0)
+    console.warn(`note: each call takes longer, see build/shortcuts.ts: no ${missing.join(', ')}`);
+  if (!readSnapshotInPlace(image))
+    console.warn('note: each call takes 4 MB more, see build/snapshot-in-place.ts');
   writeFileSync(prepared, image, {mode: 0o755});
   const {error, status, stderr} = spawnSync('strip', [prepared], {encoding: 'utf8'});
   if (error !== undefined || status !== 0) {

@@ -27,7 +27,8 @@ export function readSnapshotInPlace(image: Buffer): boolean {
   if (machineOf(image) !== machines.x64) return false;
   const at = findCode(image, readStartupData, expected.copy);
   const end = findSymbol(image, destructor);
-  if (at === undefined || end === undefined || findCode(image, readChars, expected.offsets) === undefined) return false;
+  if (at === undefined || end === undefined || findCode(image, readChars, expected.offsets) === undefined)
+    return false;
   putCode(image, at, inPlace);
   // It would free what was not allocated.
   putCode(image, end, ret);

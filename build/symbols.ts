@@ -62,7 +62,11 @@ function findEntry(
   // A name may be the end of another one.
   const offsets = new Set<number>();
   const end = strings.offset + strings.size;
-  for (let at = image.indexOf(`${name}\0`, strings.offset); at >= 0 && at < end; at = image.indexOf(`${name}\0`, at + 1))
+  for (
+    let at = image.indexOf(`${name}\0`, strings.offset);
+    at >= 0 && at < end;
+    at = image.indexOf(`${name}\0`, at + 1)
+  )
     if (isName(at)) offsets.add(at - strings.offset);
   for (let at = symbols.offset; at < symbols.offset + symbols.size; at += symbolSize)
     if (offsets.has(image.readUInt32LE(at))) return at;

@@ -10,7 +10,10 @@ const shared = globalThis as {[registry]?: Map<string, object>};
  * needs none of it (VERSION) does not pay for it.
  */
 export function lazyAddon(file: string): object {
-  return new Proxy({}, {get: (_, key) => (key === '__esModule' ? undefined : Reflect.get(getAddon(file), key))});
+  return new Proxy(
+    {},
+    {get: (_, key) => (key === '__esModule' ? undefined : Reflect.get(getAddon(file), key))},
+  );
 }
 
 function getAddon(file: string): object {

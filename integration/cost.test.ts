@@ -60,8 +60,8 @@ test('a call asks as much of the system with 60 containers as with one, and star
     t.true(many[verb].datagrams > 3, verb);
   }
   t.true(few.ADD.datagrams <= 20);
-  // accept_ra of the host's end; of the container's ndisc_notify, accept_dad and keep_addr_on_down; disable_ipv6 of its lo.
-  t.true(few.ADD.sysctls <= 5);
+  // Of the container's interface ndisc_notify, accept_dad and keep_addr_on_down; disable_ipv6 of its lo.
+  t.true(few.ADD.sysctls <= 4);
   t.is(few.CHECK.sysctls, 0);
   t.is(few.DEL.sysctls, 0);
 });

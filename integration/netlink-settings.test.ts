@@ -1,3 +1,4 @@
+import {setTimeout as sleep} from 'node:timers/promises';
 import {sysctl} from '../lib/netns/sysctl.ts';
 import {getLink, setLink} from '../lib/netlink/route/link.ts';
 import {isForwarding} from '../lib/netlink/route/netconf.ts';
@@ -47,6 +48,19 @@ test('arp_notify is set by netlink, of a link that is down, too, and nothing els
   }
   t.deepEqual(await all(), before);
   t.false((await getLink(rt, {ifindex})).up);
+});
+
+test('a link that shall have none gets no link-local address', async (t) => {
+  const {rt, run} = await makeNamespace(t);
+  await run('ip', 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'other');
+  await setLink(rt, {name: 'eth0'}, {ipv6: {addrGenMode: 'none'}});
+  for (const name of ['eth0', 'other']) await setLink(rt, {name}, {up: true});
+  const addresses = async (name: string) => (await run('ip', '-6', 'address', 'show', 'dev', name)).stdout;
+  for (let i = 0; i < 100 && !(await addresses('other')).includes('fe80:'); i++) await sleep(50);
+  t.regex(await addresses('other'), /fe80:/);
+  t.is(await addresses('eth0'), '');
+  await setLink(rt, {name: 'eth0'}, {ipv6: {addrGenMode: 'eui64'}});
+  t.regex(await addresses('eth0'), /fe80:/);
 });
 
 test('whether the namespace forwards is known without the files', async (t) => {

@@ -29,6 +29,14 @@ test('an IPv4 setting is changed by IFLA_AF_SPEC of linux/if_link.h', async (t) 
   t.is(rt.sent[0]!.body.toString('hex'), header + spec);
 });
 
+test('how a link gets its link-local address is changed by IFLA_INET6_ADDR_GEN_MODE of linux/if_link.h', async (t) => {
+  const rt = recordingNetlink();
+  await setLink(rt, {ifindex: 7}, {ipv6: {addrGenMode: 'none'}});
+  const header = '00000000' + '07000000' + '00000000' + '00000000';
+  const spec = '10001a80' + '0c000a80' + '05000800' + '01000000';
+  t.is(rt.sent[0]!.body.toString('hex'), header + spec);
+});
+
 test('what an older kernel has not got is missing', (t) => {
   // AF_INET6 {IFLA_INET6_CONF: four numbers}
   const bytes = Buffer.from('18000a00' + '14000200' + '01000000000000000000000002000000', 'hex');
