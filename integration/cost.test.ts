@@ -59,7 +59,7 @@ test('a call asks as much of the system with 60 containers as with one, and star
     t.is(many[verb].processes, 1, verb);
     t.true(many[verb].datagrams > 3, verb);
   }
-  t.true(few.ADD.datagrams <= 20);
+  t.true(few.ADD.datagrams <= 10);
   // Of the container's interface ndisc_notify, accept_dad and keep_addr_on_down; disable_ipv6 of its lo.
   t.true(few.ADD.sysctls <= 4);
   t.is(few.CHECK.sysctls, 0);

@@ -117,7 +117,7 @@ test('a new version that does not answer changes nothing', async (t) => {
   // It runs, with the libraries of the build; what it installs has a library that does not load.
   const broken = path.join(place.folder, 'broken');
   mkdirSync(broken);
-  for (const name of ['weft', 'libstdc++.so.6'])
+  for (const name of ['weft', 'libstdc++.so.6', 'koffi.node', 'netlink.node'])
     copyFileSync(path.join(pluginDir, name), path.join(broken, name));
   writeFileSync(path.join(broken, 'libgcc_s.so.1'), 'not a library');
   const {code, stderr} = await runCommand([path.join(broken, 'weft'), 'install', '--bin-dir', place.binDir], {
@@ -213,7 +213,7 @@ test('whatever the umask, other users can execute the plugins', async (t) => {
   await runCommand(argv, {env: {PATH: toolPath}, timeoutMs: 60_000});
   for (const name of readdirSync(binDir, {recursive: true, encoding: 'utf8'})) {
     const stat = statSync(path.join(binDir, name));
-    const needed = stat.isDirectory() || !/lock$|\.so\.|json$/.test(name) ? 0o555 : 0o444;
+    const needed = stat.isDirectory() || !/lock$|\.so\.|\.node$|json$/.test(name) ? 0o555 : 0o444;
     if (!name.endsWith('lock')) t.is(stat.mode & needed, needed, name);
   }
 });
