@@ -47,7 +47,7 @@ function listDeclarations(script: string): readonly Declaration[] {
     const [, top] =
       new RegExp(`^${indent}(?:async )?(?:function\\*?|class|var|const|let) (\\w+)`).exec(line) ?? [];
     const [, method] =
-      new RegExp(`^${indent}  (?:static |async |get |set |\\*)*(\\w+)\\(.*\\{$`).exec(line) ?? [];
+      new RegExp(`^${indent}  (?:static |async |get |set |\\*)*(#?\\w+)\\(.*\\{$`).exec(line) ?? [];
     if (top !== undefined && file !== '') {
       const name = originalName(file, top);
       owner = / class\b|^ *class /.test(line) && name !== undefined ? name : '';

@@ -2,6 +2,7 @@ import {existsSync, readFileSync} from 'node:fs';
 import {relative} from 'node:path';
 import type {Loader, Plugin} from 'esbuild';
 
+import {makeEager, reachableName} from './eager.ts';
 import {root} from './paths.ts';
 
 /*
@@ -32,7 +33,8 @@ export function precompile(names: PrecompiledNames): Plugin {
         if (listed === undefined) return undefined;
         const loader: Loader = path.endsWith('ts') ? 'ts' : 'js';
         const source = readFileSync(path, 'utf8');
-        return {contents: `${source}\n${formatHandover(listed, source)}`, loader};
+        const eager = makeEager(path, source, listed);
+        return {contents: `${eager}\n${formatHandover(listed.map(reachableName), source)}`, loader};
       });
     },
   };
