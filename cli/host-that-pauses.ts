@@ -6,7 +6,6 @@ export type Pause = <T>(wait: Promise<T>) => Promise<T>;
 /** The host of one call: as `host`, but where it waits for links to go, it does so in `pause`. */
 export function hostThatPauses(host: Host, pause: Pause): Host {
   const {remover} = host;
-  if (!remover) return host;
   const remove: typeof remover.remove = (ifindex) => {
     const removal = remover.remove(ifindex);
     return {begun: () => pause(removal.begun()), gone: () => pause(removal.gone())};

@@ -17,8 +17,8 @@ export interface Host {
   readonly nft: Netlink;
   /** Settings of that namespace. */
   readonly sysctl: Sysctl;
-  /** Where it is set, links of containers go by it: together with those of other calls. */
-  readonly remover?: LinkRemoving;
+  /** Links of containers go by it: beside other work, and together with those of other calls. */
+  readonly remover: LinkRemoving;
   /**
    * The namespace of a container: fails with NetnsNotFoundError when its path is gone, else with the reference's messages
    * (lib/netns/netns.ts). Close it, `using sandbox = host.sandbox(path)`.
@@ -61,7 +61,7 @@ export function createHost({timeoutMs = 5000, manyCalls = false}: HostOptions = 
     get rt() {
       return route();
     },
-    ...(manyCalls && {remover: new LinkRemover(route)}),
+    remover: new LinkRemover(route),
     get nft() {
       if (!nft || nft.closed) nft = openNetfilterSocket({timeoutMs});
       return nft;

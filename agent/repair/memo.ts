@@ -27,6 +27,7 @@ export function rememberingLists(host: Host): Host {
     },
     nft: remembering,
     sysctl: host.sysctl,
+    remover: host.remover,
     sandbox: (path) => host.sandbox(path),
     isHostNetns: (path) => host.isHostNetns(path),
     close: () => {},

@@ -2,6 +2,7 @@ import {createHost, type Host, type Sandbox} from '../../lib/host.ts';
 import {NetlinkError} from '../../lib/netlink/error.ts';
 import type {Request} from '../../lib/netlink/message.ts';
 import type {Netlink} from '../../lib/netlink/netlink.ts';
+import {LinkRemover} from '../../lib/netlink/route/link-remover.ts';
 
 /** How the kernel fails a request: it never hears of it, or it does what it was asked and the answer is lost. */
 export type Loss = 'request' | 'answer';
@@ -40,6 +41,7 @@ export class FailingKernel {
         return wrap(host.nft);
       },
       sysctl: host.sysctl,
+      remover: new LinkRemover(() => wrap(host.rt)),
       sandbox: (path) => wrapSandbox(host.sandbox(path)),
       isHostNetns: (path) => host.isHostNetns(path),
       close: () => host.close(),

@@ -8,7 +8,6 @@ import type {Cidr} from '../ip/cidr.ts';
 import {listAddresses} from '../netlink/route/address.ts';
 import {findLink, listLinks, removeLink} from '../netlink/route/link.ts';
 import type {Link} from '../netlink/route/link.ts';
-import {LinkRemover} from '../netlink/route/link-remover.ts';
 import type {LinkRemoval} from '../netlink/route/link-remover.ts';
 import {findSandbox} from './sandbox.ts';
 import {findVethName} from './veth-name.ts';
@@ -16,7 +15,7 @@ import {findVethName} from './veth-name.ts';
 /** Removes the host end of an attachment's veth pair, found by its name alone; tells whether it was there. */
 export async function removeVeth(host: Host, owner: Owner): Promise<boolean> {
   const {left} = await findVethName(host, owner);
-  return left ? startRemoval(host, left).gone() : false;
+  return left ? host.remover.remove(left.ifindex).gone() : false;
 }
 
 /** The removal of a veth pair that has begun. */
@@ -44,12 +43,12 @@ export async function beginVethRemoval(
   ]);
   const isPair = left !== undefined && link !== undefined && isSamePair(left, link);
   if (!sandbox || !link || (!isPair && (await isOfOther(host, link, owner)))) {
-    return begin(left && startRemoval(host, left));
+    return begin(left && host.remover.remove(left.ifindex));
   }
   const known = needsAddresses ? await listAddresses(sandbox.rt, {ifindex: link.ifindex}) : undefined;
   const addresses = known?.filter(({scope}) => scope === 0);
   if (!isPair) await removeLink(sandbox.rt, {ifindex: link.ifindex});
-  return begin(left && startRemoval(host, left), addresses);
+  return begin(left && host.remover.remove(left.ifindex), addresses);
 }
 
 /** Whether each is the other's other end; they are in different namespaces. */
@@ -68,17 +67,6 @@ async function begin(removal: LinkRemoval | undefined, addresses?: readonly Cidr
   return {addresses, gone: () => removal?.gone()};
 }
 
-function startRemoval(host: Host, {ifindex}: Link): LinkRemoval {
-  if (host.remover) return host.remover.remove(ifindex);
-  const gone = removeLink(host.rt, {ifindex});
-  // Whoever asks does so later.
-  const settled = gone.then(
-    () => {},
-    () => {},
-  );
-  return {begun: () => settled, gone: () => gone};
-}
-
 /** The path of a namespace (`/proc/<pid>/ns/net`) may lead to another container by now, which keeps its interface. */
 async function isOfOther(host: Host, {ifindex, link}: Link, owner: Owner): Promise<boolean> {
   const peer = link === undefined ? undefined : await findLink(host.rt, {ifindex: link});
@@ -90,10 +78,9 @@ export async function removeStaleVeths(host: Host, call: Call, keep: readonly At
   const kept = new Set(keep.map((each) => ownerKey({network: call.name, ...each})));
   const links = await listLinks(host.rt, {kind: 'veth'});
   const stale = links.filter(({alias}) => isStaleTag(alias, call.name, kept));
-  const remover = host.remover ?? new LinkRemover(() => host.rt);
   const removals = stale.map((link) => {
     call.log.info({link: link.name, alias: link.alias}, 'remove the veth pair of a container that is gone');
-    return remover.remove(link.ifindex).gone();
+    return host.remover.remove(link.ifindex).gone();
   });
   await Promise.allSettled(removals);
   await everyStep(removals.map((removal) => () => removal));
