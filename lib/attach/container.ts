@@ -15,25 +15,39 @@ export interface ContainerAddresses {
   readonly enabledad: boolean;
 }
 
-/** Gives the container's interface its addresses and brings it up. */
+/**
+ * Brings the container's interface up. The sooner the better: the kernel lets the host's end carry traffic in a thread of its
+ * own, beside what else there is to do.
+ */
+export async function bringUp(
+  sandbox: Sandbox,
+  link: Link,
+  {enabledad}: Pick<ContainerAddresses, 'enabledad'>,
+): Promise<void> {
+  setDuplicateDetection(sandbox, link, enabledad);
+  const {ifindex} = link;
+  await allDone([
+    // Before the link is up. Only a link without IPv4 refuses it.
+    setLink(sandbox.rt, {ifindex}, {ipv4: {arpNotify: 1}}).catch(() => {}),
+    setLink(sandbox.rt, {ifindex}, {up: true}).catch(failed(`failed to set "${link.name}" UP`)),
+  ]);
+}
+
+/** Gives the container's interface its addresses. */
 export async function addAddresses(
   sandbox: Sandbox,
   link: Link,
   {ips, enabledad}: ContainerAddresses,
 ): Promise<void> {
-  setIpv6(sandbox, link, {ips, enabledad});
+  if (ips.some(({address}) => familyOf(address.ip) === 6)) setIpv6(sandbox, link);
   const {ifindex} = link;
-  // One datagram: the kernel works on these in order.
-  await allDone([
-    // Before the link is up. Only a link without IPv4 refuses it.
-    setLink(sandbox.rt, {ifindex}, {ipv4: {arpNotify: 1}}).catch(() => {}),
-    ...ips.map(({address}) =>
+  await allDone(
+    ips.map(({address}) =>
       addAddress(sandbox.rt, {...address, ifindex, noDad: !enabledad && familyOf(address.ip) === 6}).catch(
         failed(`failed to add IP addr ${formatCidr(address)} to "${link.name}"`),
       ),
     ),
-    setLink(sandbox.rt, {ifindex}, {up: true}).catch(failed(`failed to set "${link.name}" UP`)),
-  ]);
+  );
   const hasGateway = ips.some(({gateway}) => gateway && familyOf(gateway) === 6);
   if (enabledad && hasGateway) await settleAddresses(sandbox, link);
 }
@@ -47,18 +61,28 @@ export async function announce(sandbox: Sandbox, {ifindex, mac}: Link): Promise<
   await setLink(sandbox.rt, {ifindex}, {mac});
 }
 
-/** What only files change; what the link said it has is not written. All in one stay in the container's namespace. */
-function setIpv6(sandbox: Sandbox, {name, ipv6}: Link, {ips, enabledad}: ContainerAddresses): void {
-  const hasIpv6 = ips.some(({address}) => familyOf(address.ip) === 6);
+/** What only files change; what the link said it has is not written. */
+function setDuplicateDetection(sandbox: Sandbox, {name, ipv6}: Link, enabledad: boolean): void {
+  const wanted = enabledad ? {enhanced_dad: 1, accept_dad: 1} : {accept_dad: 0};
+  const present: Readonly<Record<string, number | undefined>> = {
+    enhanced_dad: ipv6?.enhancedDad,
+    accept_dad: ipv6?.acceptDad,
+  };
+  const missing = Object.entries(wanted).filter(([key, value]) => present[key] !== value);
+  if (missing.length === 0) return;
+  sandbox.inside((sysctl) => {
+    for (const [key, value] of missing)
+      attempt(() => sysctl.write(`net/ipv6/conf/${name}/${key}`, `${value}`));
+  });
+}
+
+/** As `setDuplicateDetection`, what only an interface with IPv6 addresses of the network needs; all in one stay in the container's namespace. */
+function setIpv6(sandbox: Sandbox, {name, ipv6}: Link): void {
   sandbox.inside((sysctl) => {
     const set = (key: string, present: number | undefined, value: number) => {
       if (present !== value) sysctl.write(`net/ipv6/conf/${name}/${key}`, `${value}`);
     };
-    // Nobody has heard of the link-local address of a new interface.
-    if (hasIpv6) attempt(() => set('ndisc_notify', ipv6?.ndiscNotify, 1));
-    if (enabledad) attempt(() => set('enhanced_dad', ipv6?.enhancedDad, 1));
-    attempt(() => set('accept_dad', ipv6?.acceptDad, enabledad ? 1 : 0));
-    if (!hasIpv6) return;
+    attempt(() => set('ndisc_notify', ipv6?.ndiscNotify, 1));
     for (const each of ipv6?.disableIpv6 === 0 ? ['lo'] : ['lo', name]) {
       try {
         sysctl.ensure(`net/ipv6/conf/${each}/disable_ipv6`, '0');

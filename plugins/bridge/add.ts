@@ -1,5 +1,5 @@
 import {waitForCarrier} from '../../lib/attach/carrier.ts';
-import {addAddresses, announce} from '../../lib/attach/container.ts';
+import {addAddresses, announce, bringUp} from '../../lib/attach/container.ts';
 import {ensureForwarding} from '../../lib/attach/forwarding.ts';
 import {addRoutes} from '../../lib/attach/routes.ts';
 import {openSandbox} from '../../lib/attach/sandbox.ts';
@@ -94,6 +94,7 @@ async function connect({conf, sandbox, port}: Attaching): Promise<Layer3> {
 
 async function address(attaching: Attaching): Promise<Layer3> {
   const {call, host, conf, sandbox, port, undo} = attaching;
+  await bringUp(sandbox, port.container, conf);
   const ipam = await call.delegate(conf.ipamType!, 'ADD');
   undo.add('release the addresses', () => call.delegate(conf.ipamType!, 'DEL'));
   if (!ipam || ipam.ips.length === 0) {

@@ -1,5 +1,5 @@
 import {waitForCarrier} from '../../lib/attach/carrier.ts';
-import {addAddresses} from '../../lib/attach/container.ts';
+import {addAddresses, bringUp} from '../../lib/attach/container.ts';
 import {ensureForwarding} from '../../lib/attach/forwarding.ts';
 import {addRoutes} from '../../lib/attach/routes.ts';
 import {openSandbox} from '../../lib/attach/sandbox.ts';
@@ -112,7 +112,10 @@ async function setUpContainer(
     // IPAM named the same.
     if (!isExists(cause)) throw new Error(`failed to add route to "${container.name}"`, {cause});
   };
-  await addAddresses(sandbox, container, {ips: layer3.ips, enabledad: false});
+  await allDone([
+    addAddresses(sandbox, container, {ips: layer3.ips, enabledad: false}),
+    bringUp(sandbox, container, {enabledad: false}),
+  ]);
   await allDone(plan.gateways.map((way) => addRoute(rt, {...way, ifindex}, {mode: 'prepend'}).catch(failed)));
   await addRoutes(sandbox, container, layer3);
   await allDone([
