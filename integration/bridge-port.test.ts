@@ -117,7 +117,10 @@ test('an MTU the kernel does not take is an error that leaves nothing but the br
 test('a port that does not come up is an error that names its state, and leaves nothing', async (t) => {
   const host = await makeHost(t);
   const dir = await makePluginDir(host, {
-    fake: `[ $CNI_COMMAND != ADD ] || ip link set $(ls /sys/class/net | grep ^veth) mode dormant
+    fake: `if [ $CNI_COMMAND = ADD ]; then
+      ip link set $(ls /sys/class/net | grep ^veth) mode dormant
+      for state in down up; do nsenter --net=$CNI_NETNS ip link set eth0 $state; done
+    fi
     ${fakeIpam({cniVersion: '1.1.0', ips: [{address: '10.61.0.2/24'}]})}`,
   });
   const netns = await host.addNetns('a');
