@@ -12,10 +12,10 @@ import type {LinkRemoval} from '../netlink/route/link-remover.ts';
 import {findSandbox} from './sandbox.ts';
 import {findVethName} from './veth-name.ts';
 
-/** Removes the host end of an attachment's veth pair, found by its name alone; tells whether it was there. */
-export async function removeVeth(host: Host, owner: Owner): Promise<boolean> {
+/** Removes the host end of an attachment's veth pair, found by its name alone; one that is not there is removed already. */
+export async function removeVeth(host: Host, owner: Owner): Promise<void> {
   const {left} = await findVethName(host, owner);
-  return left ? host.remover.remove(left.ifindex).gone() : false;
+  if (left) await host.remover.remove(left.ifindex).gone();
 }
 
 /** The removal of a veth pair that has begun. */

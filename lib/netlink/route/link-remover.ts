@@ -1,15 +1,16 @@
+import {setTimeout as sleep} from 'node:timers/promises';
 import type {Reply} from '../message.ts';
 import {isNotFound} from '../error.ts';
 import {ifinfomsg} from '../link/common.ts';
-import {linkAttributes, linkMessage, setLink} from './link.ts';
+import {findLink, linkAttributes, linkMessage, setLink} from './link.ts';
 import {rtm, type RouteSocket} from './socket.ts';
 
 /** The removal of one link. */
 export interface LinkRemoval {
   /** The kernel has been asked: before long the link is down. */
   begun(): Promise<void>;
-  /** The link is gone; tells whether it was there. */
-  gone(): Promise<boolean>;
+  /** The link is gone, or was not there. */
+  gone(): Promise<void>;
 }
 
 /** What removes links. */
@@ -20,20 +21,27 @@ export interface LinkRemoving {
 interface Waiting {
   readonly ifindex: number;
   readonly begin: () => void;
-  readonly resolve: (wasThere: boolean) => void;
+  readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
 }
 
 /** More than these at once, and the kernel would keep others from its lock for long. */
 const mostTogether = 256;
 
+/** More threads than these do not wait for the kernel: the process has few. */
+const mostUnderWay = 2;
+const lookEveryMs = 1;
+
 /**
- * Removes the links of one namespace for calls that happen at the same time. The kernel takes the same 16 ms, in which it waits
- * for all processors, for one link or for many: so those that are asked for while it is at work go together, as one
- * group. Another thread waits for the kernel, and the event loop turns.
+ * Removes the links of one namespace for calls that happen at the same time. A link is gone, from every list and for every
+ * packet, a millisecond after the kernel is asked; then it waits for all processors, 15 ms for one link or for many, before it
+ * answers. So another thread waits for that answer, one link is looked for meanwhile, and those that are asked for while the
+ * kernel is at work go together, as one group.
  */
 export class LinkRemover implements LinkRemoving {
   readonly #socket: () => RouteSocket;
+  /** Removals of links that are gone, for whose end the kernel still waits. */
+  readonly #underWay = new Set<Promise<void>>();
   #waiting: Waiting[] = [];
   #isWorking = false;
 
@@ -44,7 +52,7 @@ export class LinkRemover implements LinkRemoving {
 
   remove(ifindex: number): LinkRemoval {
     const begun = Promise.withResolvers<void>();
-    const gone = Promise.withResolvers<boolean>();
+    const gone = Promise.withResolvers<void>();
     this.#waiting.push({ifindex, begin: begun.resolve, resolve: gone.resolve, reject: gone.reject});
     if (!this.#isWorking) {
       this.#isWorking = true;
@@ -58,6 +66,7 @@ export class LinkRemover implements LinkRemoving {
 
   async #work(): Promise<void> {
     while (this.#waiting.length > 0) {
+      if (this.#underWay.size >= mostUnderWay) await Promise.race(this.#underWay);
       const batch = this.#waiting.slice(0, mostTogether);
       this.#waiting = this.#waiting.slice(mostTogether);
       await this.#removeAll(batch);
@@ -86,12 +95,32 @@ export class LinkRemover implements LinkRemoving {
     });
     begin();
     try {
-      await removal;
-      resolve(true);
+      if (!(await this.#isGoneBefore(removal, {rt, ifindex}))) await removal;
+      resolve();
     } catch (error) {
-      if (isNotFound(error)) resolve(false);
+      if (isNotFound(error)) resolve();
       else reject(error);
     }
+  }
+
+  /** Whether a link is gone while the kernel's answer to the removal is still to come. */
+  async #isGoneBefore(
+    removal: Promise<void>,
+    {rt, ifindex}: {readonly rt: RouteSocket; readonly ifindex: number},
+  ): Promise<boolean> {
+    let isAnswered = false;
+    const answered = removal
+      .catch(() => {})
+      .then(() => {
+        isAnswered = true;
+        this.#underWay.delete(answered);
+      });
+    for (await nextTurn(); !isAnswered; await Promise.race([answered, sleep(lookEveryMs)])) {
+      if (!(await isGone(rt, ifindex))) continue;
+      this.#underWay.add(answered);
+      return true;
+    }
+    return false;
   }
 
   /** Gives those that have to be removed one by one. */
@@ -119,12 +148,26 @@ export class LinkRemover implements LinkRemoving {
       what: `remove ${inGroup.length} links as group ${group}`,
     });
     for (const {begin} of members) begin();
+    // Not before the kernel's answer, as for one: those who ask meanwhile would go in many small groups.
     await removal;
     const removed = new Set(inGroup);
     // What left the group before the kernel looked is looked for once more.
     const left = members.filter(({ifindex}) => !removed.has(ifindex));
-    for (const each of members) if (removed.has(each.ifindex)) each.resolve(true);
+    for (const each of members) if (removed.has(each.ifindex)) each.resolve();
     return [...others, ...left];
+  }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => void setImmediate(resolve));
+}
+
+/** Whether there is no such link any more; `false` also where that cannot be told. */
+async function isGone(rt: RouteSocket, ifindex: number): Promise<boolean> {
+  try {
+    return (await findLink(rt, {ifindex})) === undefined;
+  } catch {
+    return false;
   }
 }
 
