@@ -94,7 +94,7 @@ function openSandbox(
   return {
     netns,
     get rt() {
-      if (!rt || rt.closed) rt = netns.run(() => openRouteSocket({timeoutMs}));
+      if (!rt || rt.closed) rt = netns.run(() => openRouteSocket({timeoutMs, isBrief: true}));
       return rt;
     },
     sysctl: {

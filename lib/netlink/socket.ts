@@ -2,7 +2,8 @@ import {Datagram, type Pending} from './datagram.ts';
 import {NetlinkError} from './error.ts';
 import {Flag, headerSize, messageType, parseAck, parseDone, type Reply, type Request} from './message.ts';
 import type {Netlink, Outcome} from './netlink.ts';
-import {Transport} from './transport.ts';
+import {BriefTransport} from './brief-transport.ts';
+import {WatchedTransport, type Transport} from './transport.ts';
 
 export interface SocketOptions {
   /** NETLINK_ROUTE is 0, NETLINK_NETFILTER 12 (linux/netlink.h). */
@@ -13,10 +14,14 @@ export interface SocketOptions {
   readonly onNotification?: (reply: Reply) => void;
   /** Called once when the socket closes itself after an error: it was overrun, or the kernel did not answer. */
   readonly onError?: (error: NetlinkError) => void;
+  /** It lives for a few questions and joins no group: see `BriefTransport`. */
+  readonly isBrief?: boolean;
   /** Bytes the kernel may have queued for us (1 MiB); more than the system's limit needs CAP_NET_ADMIN. */
   readonly receiveBufferBytes?: number;
 }
 
+// net.core.rmem_default is more everywhere.
+const ordinaryReceiveBytes = 1 << 17;
 // Replies to this many requests fit into the receive buffer, whatever they are.
 const mostInFlight = 64;
 const dumpAttempts = 20;
@@ -51,9 +56,10 @@ export class NetlinkSocket implements Netlink {
   constructor(options: SocketOptions) {
     this.#options = options;
     this.timeoutMs = options.timeoutMs ?? 5000;
-    this.#transport = new Transport({
+    const Kind = options.isBrief === true ? BriefTransport : WatchedTransport;
+    this.#transport = new Kind({
       protocol: options.protocol,
-      receiveBytes: options.receiveBufferBytes ?? 1 << 20,
+      receiveBytes: options.receiveBufferBytes ?? (options.isBrief === true ? ordinaryReceiveBytes : 1 << 20),
       onDatagram: (datagram) => this.#receive(datagram),
       onFailure: (errno, message) => this.#fail('receive', errno, message),
     });

@@ -41,18 +41,79 @@ export interface TransportOptions {
   readonly onFailure: (errno: number, message?: string) => void;
 }
 
-interface Sending {
+export interface Sending {
   readonly answers: number;
   /** Whether nothing is waited for any more; also when the socket is closed. */
   readonly isAnswered: () => boolean;
+}
+
+/** How datagrams get to the kernel and back. */
+export interface Transport {
+  /** Our address, where it is known: the kernel answers to it. */
+  readonly port: number;
+  /**
+   * Sends one datagram that will get so many answers at once. The kernel answers while it is sent: what it says is read right
+   * away, until `isAnswered`, which saves a turn of the event loop.
+   */
+  send(datagram: Buffer, sending: Sending, onError: (errno: number) => void): void;
+  /** Sends one datagram in another thread. The answer may be there before this resolves; it never rejects. */
+  sendInBackground(datagram: Buffer, onError: (errno: number) => void): Promise<void>;
+  /** Joins a multicast group. */
+  join(group: number): void;
+  /** Whether the process stays alive for this socket. */
+  hold(held: boolean): void;
+  /** Messages were lost because nobody read for too long. */
+  readonly isOverrun: boolean;
+  close(): void;
+}
+
+/** What the socket needs beyond what it has; kernels before 4.12 and 4.20 do without: errors have no sentence, filters of dumps are ignored. */
+export function setOptions(fd: number): void {
+  for (const name of Object.values(options)) {
+    try {
+      setSocketOption(fd, {level: solNetlink, name}, 1);
+    } catch {}
+  }
+}
+
+/** `Transport.send` over a descriptor. */
+export function exchange(
+  fd: number,
+  datagram: Buffer,
+  {
+    answers,
+    isAnswered,
+    receiveBytes,
+    onDatagram,
+    onFailure,
+    onError,
+  }: Sending &
+    Pick<TransportOptions, 'receiveBytes' | 'onDatagram' | 'onFailure'> & {
+      readonly onError: (errno: number) => void;
+    },
+): void {
+  // A batch goes out whole: both buffers of the kernel have to hold it.
+  if (datagram.length > ordinaryBytes) forceBuffer(fd, 'send', datagram.length * 2);
+  if (answers * answerBytes > receiveBytes) forceBuffer(fd, 'receive', answers * answerBytes);
+  const errno = sendNetlink(fd, datagram);
+  if (errno !== 0) return onError(errno);
+  while (!isAnswered()) {
+    const received = receiveNetlink(fd);
+    if (received === undefined) continue;
+    if (!(received instanceof Uint8Array)) return received.errno === eagain ? undefined : onFailure(received.errno);
+    try {
+      onDatagram(received);
+    } catch (error) {
+      return onFailure(eproto, error instanceof Error ? error.message : String(error));
+    }
+  }
 }
 
 /**
  * The addon's socket with what it lacks: extended acknowledgements, strict checking, buffers that are large enough, and a
  * count of what was lost. Made synchronously, in the network namespace the thread is in.
  */
-export class Transport {
-  /** Our address: the kernel answers to it. */
+export class WatchedTransport implements Transport {
   readonly port: number;
   /** The descriptor of the socket. */
   readonly fd: number;
@@ -76,13 +137,7 @@ export class Transport {
       throw new Error('the descriptor of a netlink socket was not found');
     }
     this.fd = fd;
-    for (const name of Object.values(options)) {
-      try {
-        setSocketOption(fd, {level: solNetlink, name}, 1);
-      } catch {
-        // Kernels before 4.12 and 4.20 do without: errors have no sentence, filters of dumps are ignored.
-      }
-    }
+    setOptions(fd);
     this.#receiveBytes = receiveBytes;
     if (!forceBuffer(fd, 'receive', receiveBytes)) this.#raw.setRecvBufferSize(receiveBytes);
     this.#onFailure = onFailure;
@@ -102,43 +157,26 @@ export class Transport {
     this.#raw.on('error', (error) => onFailure(Math.abs(error.errno) || ebadf));
   }
 
-  /**
-   * Sends one datagram that will get so many answers at once. The kernel answers while it is sent: what it says is read right
-   * away, until `isAnswered`, which saves a turn of the event loop; the addon hears of the rest.
-   */
-  send(datagram: Buffer, {answers, isAnswered}: Sending, onError: (errno: number) => void): void {
-    // A batch goes out whole: both buffers of the kernel have to hold it.
-    if (datagram.length > ordinaryBytes) forceBuffer(this.fd, 'send', datagram.length * 2);
-    if (answers * answerBytes > this.#receiveBytes) forceBuffer(this.fd, 'receive', answers * answerBytes);
-    const errno = sendNetlink(this.fd, datagram);
-    if (errno !== 0) return onError(errno);
-    while (!isAnswered()) {
-      const received = receiveNetlink(this.fd);
-      if (received === undefined) continue;
-      if (received instanceof Uint8Array) this.#onDatagram(received);
-      else if (received.errno === eagain) return;
-      else return this.#onFailure(received.errno);
-    }
+  /** What is not answered at once the addon hears of. */
+  send(datagram: Buffer, sending: Sending, onError: (errno: number) => void): void {
+    const [receiveBytes, onDatagram, onFailure] = [this.#receiveBytes, this.#onDatagram, this.#onFailure];
+    exchange(this.fd, datagram, {...sending, receiveBytes, onDatagram, onFailure, onError});
   }
 
-  /** Sends one datagram in another thread. The answer may be there before this resolves; it never rejects. */
   async sendInBackground(datagram: Buffer, onError: (errno: number) => void): Promise<void> {
     const errno = await sendInBackground(this.fd, datagram);
     if (errno !== 0) onError(errno);
   }
 
-  /** Joins a multicast group. */
   join(group: number): void {
     this.#raw.addMembership(group);
   }
 
-  /** Whether the process stays alive for this socket. */
   hold(held: boolean): void {
     if (held) this.#raw.ref();
     else this.#raw.unref();
   }
 
-  /** Messages were lost because nobody read for too long. */
   get isOverrun(): boolean {
     return droppedMessages(this.fd) > 0;
   }

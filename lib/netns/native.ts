@@ -189,6 +189,13 @@ function getSocketOption(fd: number, name: number): number | undefined {
   return libc('getsockopt')(fd, solSocket, name, value, size) === 0 ? value.readInt32LE() : undefined;
 }
 
+/** A netlink socket that nobody else watches; close it with node:fs. */
+export function openNetlinkSocket(protocol: number): number {
+  const fd = libc('socket')(afNetlink, sockRaw | sockCloexec, protocol);
+  if (fd < 0) throw failed('socket');
+  return fd;
+}
+
 /** The lowest free descriptor: what the next open file or socket of this process gets. */
 export function nextFd(): number {
   const fd = libc('dup')(0);

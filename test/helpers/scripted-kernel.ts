@@ -1,5 +1,5 @@
 import {RawNetlinkSocket} from 'netlink/dist/raw.js';
-import {Transport} from '../../lib/netlink/transport.ts';
+import {WatchedTransport} from '../../lib/netlink/transport.ts';
 import {splitMessages} from './captures.ts';
 
 /** A request as the kernel sees it. */
@@ -33,7 +33,7 @@ export interface ScriptedKernel {
 export function scriptKernel(
   answer: (requests: readonly Seen[], kernel: ScriptedKernel) => readonly Said[],
 ): ScriptedKernel & Disposable {
-  const send = Object.getOwnPropertyDescriptor(Transport.prototype, 'send')!;
+  const send = Object.getOwnPropertyDescriptor(WatchedTransport.prototype, 'send')!;
   const address = Object.getOwnPropertyDescriptor(RawNetlinkSocket.prototype, 'address')!;
   const datagrams: Seen[][] = [];
   let raw: RawNetlinkSocket | undefined;
@@ -51,7 +51,7 @@ export function scriptKernel(
       setImmediate(() => raw!.emit('message', datagram, {port, groups: 0}));
     },
     [Symbol.dispose]() {
-      Object.defineProperty(Transport.prototype, 'send', send);
+      Object.defineProperty(WatchedTransport.prototype, 'send', send);
       Object.defineProperty(RawNetlinkSocket.prototype, 'address', address);
     },
   };
@@ -60,7 +60,7 @@ export function scriptKernel(
     remember(this);
     return (address.value as RawNetlinkSocket['address']).call(this);
   };
-  Transport.prototype.send = (bytes) => {
+  WatchedTransport.prototype.send = (bytes) => {
     const seen = splitMessages(bytes);
     datagrams.push(seen);
     kernel.say(answer(seen, kernel));

@@ -1,5 +1,5 @@
 import type {Netlink} from '../netlink.ts';
-import {NetlinkSocket} from '../socket.ts';
+import {NetlinkSocket, type SocketOptions} from '../socket.ts';
 
 /** A socket of NETLINK_ROUTE in one network namespace: what every function of this folder takes first. */
 export interface RouteSocket extends Netlink {
@@ -13,8 +13,11 @@ class OpenRouteSocket extends NetlinkSocket implements RouteSocket {
 }
 
 /** Opens one in the namespace that the calling thread is in. */
-export function openRouteSocket({timeoutMs = 5000}: {readonly timeoutMs?: number} = {}): OpenRouteSocket {
-  return new OpenRouteSocket({protocol: netlinkRoute, timeoutMs});
+export function openRouteSocket({
+  timeoutMs = 5000,
+  isBrief = false,
+}: Pick<SocketOptions, 'timeoutMs' | 'isBrief'> = {}): OpenRouteSocket {
+  return new OpenRouteSocket({protocol: netlinkRoute, timeoutMs, isBrief});
 }
 
 // linux/rtnetlink.h
