@@ -100,7 +100,8 @@ export function exchange(
   while (!isAnswered()) {
     const received = receiveNetlink(fd);
     if (received === undefined) continue;
-    if (!(received instanceof Uint8Array)) return received.errno === eagain ? undefined : onFailure(received.errno);
+    if (!(received instanceof Uint8Array))
+      return received.errno === eagain ? undefined : onFailure(received.errno);
     try {
       onDatagram(received);
     } catch (error) {

@@ -40,14 +40,19 @@ const lookEveryMs = 1;
  */
 export class LinkRemover implements LinkRemoving {
   readonly #socket: () => RouteSocket;
+  readonly #looks: boolean;
   /** Removals of links that are gone, for whose end the kernel still waits. */
   readonly #underWay = new Set<Promise<void>>();
   #waiting: Waiting[] = [];
   #isWorking = false;
 
-  /** `socket` gives an open one whenever it is asked. */
-  constructor(socket: () => RouteSocket) {
+  /**
+   * `socket` gives an open one whenever it is asked. `looks`: whether a link is looked for before the kernel answers; a process
+   * that is to end cannot before that, anyway.
+   */
+  constructor(socket: () => RouteSocket, {looks = false}: {readonly looks?: boolean} = {}) {
     this.#socket = socket;
+    this.#looks = looks;
   }
 
   remove(ifindex: number): LinkRemoval {
@@ -95,7 +100,8 @@ export class LinkRemover implements LinkRemoving {
     });
     begin();
     try {
-      if (!(await this.#isGoneBefore(removal, {rt, ifindex}))) await removal;
+      const isEarly = this.#looks && (await this.#isGoneBefore(removal, {rt, ifindex}));
+      if (!isEarly) await removal;
       resolve();
     } catch (error) {
       if (isNotFound(error)) resolve();
