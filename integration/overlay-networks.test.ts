@@ -1,8 +1,8 @@
 import {setTimeout} from 'node:timers/promises';
-import {pings} from './harness/attachment.ts';
+import {eventuallyPings, pings} from './harness/attachment.ts';
 import type {Etcd} from './harness/etcd.ts';
 import {testWith} from './harness/needs.ts';
-import {waitFor, type RunningAgent} from './harness/overlay-agent.ts';
+import type {RunningAgent} from './harness/overlay-agent.ts';
 import {
   addPod,
   agentConfig,
@@ -76,13 +76,6 @@ test.afterEach.always((t) => {
   if (!t.passed) for (const line of log.slice(-80)) t.log(line);
   log.length = 0;
 });
-
-async function eventuallyPings(from: Parameters<typeof pings>[0], netns: string, address: string) {
-  await waitFor(`an answer from ${address}`, () => pings(from, netns, address), {
-    timeoutMs: 20_000,
-    intervalMs: 100,
-  });
-}
 
 serial('two routed networks: each reaches its own, and neither the other', async (t) => {
   const [h1, h2] = rig.hosts as [(typeof rig.hosts)[0], (typeof rig.hosts)[0]];

@@ -1,3 +1,4 @@
+import {setTimeout as sleep} from 'node:timers/promises';
 import type {TestHost} from './host.ts';
 import {pluginDir} from './paths.ts';
 import {callPlugin, tryPlugin, type PluginCall, type PluginOutcome, type Reply} from './plugin.ts';
@@ -50,6 +51,12 @@ export async function pings(host: TestHost, from: string, address: string): Prom
   // Replies count, not exit codes: an answer of a host on the way is no answer.
   const {stdout} = await host.run(argv, {mayFail: true});
   return / 1 received/.test(stdout);
+}
+
+/** As `pings`, of what takes hosts a moment: fails when there is no answer for twenty seconds. */
+export async function eventuallyPings(host: TestHost, from: string, address: string): Promise<void> {
+  for (const deadline = Date.now() + 20_000; !(await pings(host, from, address)); await sleep(100))
+    if (Date.now() > deadline) throw new Error(`no answer from ${address}`);
 }
 
 /** What `ip -j` prints, on the host or in a container. */
