@@ -13,6 +13,7 @@ import {startHttp, type HttpServer} from './http/server.ts';
 import {useCompilers} from './lifecycle/compilers.ts';
 import {findServiceManager} from './lifecycle/notify.ts';
 import {runService} from './lifecycle/run.ts';
+import {useThreads} from './lifecycle/threads.ts';
 import {modules} from './modules.ts';
 import {repairRow} from './repair/module.ts';
 import type {Plugins} from './repair/repairs.ts';
@@ -44,6 +45,7 @@ export async function runAgent({
   plugins,
 }: AgentOptions): Promise<number> {
   useCompilers();
+  useThreads();
   const config = readConfig(configFile);
   const file = configFile === undefined ? undefined : resolve(configFile);
   // What a call or a module makes has the modes it asks for, and no path depends on where the agent was started.

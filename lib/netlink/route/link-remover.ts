@@ -28,8 +28,8 @@ interface Waiting {
 /** More than these at once, and the kernel would keep others from its lock for long. */
 const mostTogether = 256;
 
-/** More threads than these do not wait for the kernel: the process has few. */
-const mostUnderWay = 2;
+/** No more threads than these wait for the kernel: the agent has twice as many. */
+const mostUnderWay = 4;
 const lookEveryMs = 1;
 
 /**
