@@ -1,17 +1,18 @@
 import {
   chmodSync,
   closeSync,
-  copyFileSync,
   fsyncSync,
   linkSync,
   lstatSync,
   mkdirSync,
   openSync,
   readlinkSync,
+  readSync,
   renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import {dirname} from 'node:path';
 import {readEnd} from '../read-end.ts';
@@ -49,9 +50,31 @@ export function writeAtomically(
 /** As `writeAtomically`, with the content of another file. */
 export function copyAtomically(source: string, path: string, {mode}: {readonly mode: number}): void {
   replaceWith(path, (temporary) => {
-    copyFileSync(source, temporary);
+    copyInLargeParts(source, temporary);
     chmodSync(temporary, mode);
   });
+}
+
+const partBytes = 16 << 20;
+
+/**
+ * What is written in one piece the kernel keeps in large pages of its cache, which every process maps faster: a plugin
+ * starts a millisecond earlier than from a copy by copy_file_range(2).
+ */
+function copyInLargeParts(source: string, target: string): void {
+  const from = openSync(source, 'r');
+  try {
+    const to = openSync(target, 'wx');
+    try {
+      const part = Buffer.allocUnsafe(partBytes);
+      for (let size; (size = readSync(from, part)) > 0;)
+        for (let done = 0; done < size;) done += writeSync(to, part, done, size - done);
+    } finally {
+      closeSync(to);
+    }
+  } finally {
+    closeSync(from);
+  }
 }
 
 function replaceWith(path: string, make: (temporary: string) => void): void {
