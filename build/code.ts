@@ -12,14 +12,14 @@ const reach = 256;
 
 /**
  * Where code is in a function, as a place in the file; `code` is hexadecimal, a dot stands for any digit. `undefined` where
- * the function has no such code, or there is no such function.
+ * the function has no such code, or has it more than once, or there is no such function.
  */
 export function findCode(image: Buffer, symbol: string, code: string): number | undefined {
   const start = findSymbol(image, symbol);
   if (start === undefined) return undefined;
   const text = image.toString('hex', start, start + reach);
-  for (const {index} of text.matchAll(new RegExp(code, 'g'))) if (index % 2 === 0) return start + index / 2;
-  return undefined;
+  const found = [...text.matchAll(new RegExp(code, 'g'))].filter(({index}) => index % 2 === 0);
+  return found.length === 1 ? start + found[0]!.index / 2 : undefined;
 }
 
 export function putCode(image: Buffer, at: number, code: string): void {

@@ -24,7 +24,8 @@ interface Edit {
 export function makeEager(file: string, source: string, listed: readonly string[]): string {
   const names = new Set(listed);
   const edits: Edit[] = [];
-  const {program} = parseSync(file, source);
+  const {program, errors} = parseSync(file, source);
+  if (errors.length > 0) throw new Error(`${file} cannot be parsed: ${errors[0]!.message}`);
   for (const statement of program.body as unknown as readonly Node[]) {
     const declared = (statement['declaration'] ?? statement) as Node | undefined;
     if (declared?.type === 'FunctionDeclaration') {
@@ -59,12 +60,29 @@ function openClass(declared: Node, names: ReadonlySet<string>, edits: Edit[]): v
     if (isPrivate) opened.add(nameOf(key));
     parenthesize((member['value'] as Node)['body'], edits);
   }
-  if (opened.size > 0)
+  if (opened.size > 0) {
+    checkNames(declared, opened);
     visit(declared, (node) => {
       if (node.type === 'PrivateIdentifier' && opened.has(nameOf(node)))
         edits.push({at: node.start, length: 1, text: '_'});
       return true;
     });
+  }
+}
+
+/** Throws where another name for its private methods would make another class of it. */
+function checkNames(declared: Node, opened: ReadonlySet<string>): void {
+  const refuse = (why: string) => {
+    throw new Error(`${nameOf(declared['id'])} ${why}: take its private methods from build/precompiled.json`);
+  };
+  if (declared['superClass'] !== null) refuse('extends another class');
+  visit(declared, (node) => {
+    if (node.type === 'Identifier' && nameOf(node).startsWith('_') && opened.has(nameOf(node).slice(1)))
+      refuse(`has the name ${nameOf(node)}`);
+    if (node.type === 'BinaryExpression' && (node['left'] as Node).type === 'PrivateIdentifier')
+      refuse('asks with "in" for a private name');
+    return true;
+  });
 }
 
 /** Puts every function expression below a node in parentheses. */

@@ -1,4 +1,5 @@
 // elf.h
+const SHT_PROGBITS = 1;
 const SHT_SYMTAB = 2;
 const SHT_DYNSYM = 11;
 const sectionHeaderSize = 64;
@@ -20,9 +21,9 @@ export function findSymbol(image: Buffer, name: string): number | undefined {
   const sections = readSections(image);
   const entry = findEntry(image, sections, {type: SHT_SYMTAB, name});
   if (entry === undefined) return undefined;
-  const address = Number(image.readBigUInt64LE(entry + 8));
-  const section = sections.find((each) => each.address <= address && address < each.address + each.size);
-  return section && section.offset + address - section.address;
+  const section = sections[image.readUInt16LE(entry + 6)];
+  if (section === undefined || section.type !== SHT_PROGBITS) return undefined;
+  return section.offset + Number(image.readBigUInt64LE(entry + 8)) - section.address;
 }
 
 /** Makes an imported function another one that is imported as well; `false`, and nothing is changed, where either is not. */

@@ -177,7 +177,8 @@ printf %s "$CONF" | exec /mnt/loopback`;
   const whole = await run(':');
   t.is(whole.code, 0, whole.stdout + whole.stderr);
   t.regex(whole.stdout, /"name": "lo"/);
-  for (const name of ['koffi.node', 'netlink.node']) {
+  {
+    const name = 'koffi.node';
     const {code, stdout} = await run(`mount --bind /dev/null /mnt/${name}`);
     t.is(code, 1);
     t.regex(

@@ -4,11 +4,14 @@ import {setTimeout as sleep} from 'node:timers/promises';
 import type {Context} from '../command.ts';
 import {fileNames, versionDir, type Layout} from './layout.ts';
 import {activateProgram, checkAnswers, isComplete, removeOtherVersions, stageProgram} from './program.ts';
+import {isStarting} from './starting.ts';
 import {putInstalled, type Installed} from './state.ts';
 import {giveUpName, takeName} from './names.ts';
 
 /** Who read an old stub just before it was replaced starts the old program a moment later: so long it stays. */
 const graceMs = 1000;
+/** And so long at most while a process of it has still to load its native parts. */
+const mostGraceMs = 15_000;
 
 export interface Upgrade {
   readonly layout: Layout;
@@ -63,7 +66,12 @@ export async function upgrade(step: Upgrade): Promise<void> {
 
   for (const name of before?.names ?? []) if (!names.includes(name)) giveUpName(layout, name);
   putInstalled(layout, {...installed, names});
-  if (before !== undefined && before.version !== version) await sleep(graceMs);
+  if (before !== undefined && before.version !== version) {
+    await sleep(graceMs);
+    const old = versionDir(layout, before.version);
+    for (const deadline = Date.now() + mostGraceMs; isStarting(old) && Date.now() < deadline;)
+      await sleep(100);
+  }
   removeOtherVersions(layout, version);
 }
 

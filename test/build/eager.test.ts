@@ -38,6 +38,19 @@ for (const [before, after] of [
     t.is(makeEager('file.ts', before, listed), after ?? before);
   });
 
+for (const [why, source] of [
+  ['extends another class', 'class Some extends Base { #hidden() { return 1; } }'],
+  ['has the name _hidden', 'class Some { #hidden() { return 1; } _hidden = 2; }'],
+  [
+    'asks with "in" for a private name',
+    'class Some { #hidden() { return 1; } is(o) { return #hidden in o; } }',
+  ],
+  ['cannot be parsed', 'class Some {'],
+] as const)
+  test(`not where it ${why}`, (t) => {
+    t.throws(() => makeEager('file.ts', source, listed), {message: new RegExp(why)});
+  });
+
 test('a private method is reached by another name', (t) => {
   t.is(reachableName('Some.#hidden'), 'Some._hidden');
   t.is(reachableName('Some.method'), 'Some.method');

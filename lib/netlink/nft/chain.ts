@@ -93,6 +93,9 @@ function newChain({family, table, chain, base, comment}: Chain, {verb, flags}: C
   );
 }
 
+// linux/netfilter/nf_tables.h, NFT_CHAIN_MAXNAMELEN less the zero at the end
+const longestName = 255;
+
 /** Deletes the chain and its rules; EBUSY while something jumps to it, ENOENT where there is none. */
 export function deleteChain({family, table, chain}: ChainRef): Operation {
   return operation(
@@ -107,6 +110,8 @@ export async function findChain(
   nft: NetfilterSocket,
   {family, table, chain}: ChainRef,
 ): Promise<ChainInfo | undefined> {
+  // The kernel refuses even the question.
+  if (Buffer.byteLength(chain) > longestName) return undefined;
   const question = operation(
     {message: messages.getChain, family},
     chainAttrs,
