@@ -61,7 +61,7 @@ export function createHost({timeoutMs = 5000, manyCalls = false}: HostOptions = 
     get rt() {
       return route();
     },
-    remover: new LinkRemover(route, {looks: manyCalls}),
+    remover: new LinkRemover(route, {mostLooks: manyCalls ? Infinity : 1}),
     get nft() {
       if (!nft || nft.closed) nft = openNetfilterSocket({timeoutMs});
       return nft;

@@ -12,29 +12,14 @@ export interface Serving {
   readonly slots: Slots;
 }
 
-/** Who waits for an answer. */
-export interface Waiting {
-  /** Whether nobody does any more. */
-  readonly isGone: () => boolean;
-  /** Gets the answer as soon as there is one, while the call's last work is still to be done. */
-  readonly deliver: (answer: WarmAnswer) => void;
-}
-
 /** Runs calls of plugins as processes of their own would, one after the other for each container. */
 export async function serveCall(
   request: WarmRequest,
   {calls, turns, slots}: Serving,
-  {isGone, deliver}: Waiting,
+  isGone: () => boolean,
 ): Promise<WarmAnswer> {
   const containerId = request.env['CNI_CONTAINERID'] ?? '';
-  const run = () =>
-    runInSlot(slots, async (pause) => {
-      const {answer, deferred} = await runCall(request, {calls, isGone, pause});
-      deliver(answer);
-      // At once: the next plugin of the chain may be somebody else's, and begins when it likes.
-      for (const work of deferred) await work();
-      return answer;
-    });
+  const run = () => runInSlot(slots, (pause) => runCall(request, {calls, isGone, pause}));
   if (containerId === '' || request.env['CNI_COMMAND'] === 'VERSION') return run();
   // What a call of this container executed, and waits for, may not wait for that call.
   if (turns.isTaken(containerId) && isDescendant(request.pid)) return run();
@@ -44,7 +29,7 @@ export async function serveCall(
 /** Takes back what a caller has never heard of. */
 export async function undoCall(request: WarmRequest, serving: Serving): Promise<WarmAnswer> {
   const env = {...request.env, CNI_COMMAND: 'DEL'};
-  return serveCall({...request, env}, serving, {isGone: () => false, deliver: () => {}});
+  return serveCall({...request, env}, serving, () => false);
 }
 
 async function runInSlot<T>(slots: Slots, work: (pause: Pause) => Promise<T>): Promise<T> {
@@ -72,9 +57,8 @@ interface Running {
 async function runCall(
   {name, env, stdin, pid, cwd}: WarmRequest,
   {calls, isGone, pause}: Running,
-): Promise<{readonly answer: WarmAnswer; readonly deferred: readonly (() => Promise<void>)[]}> {
-  const deferred: (() => Promise<void>)[] = [];
-  if (isGone()) return {answer: {exitCode: 1, stdout: '', stderr: ''}, deferred};
+): Promise<WarmAnswer> {
+  if (isGone()) return {exitCode: 1, stdout: '', stderr: ''};
   const text = {stdout: '', stderr: ''};
   const io: PluginIo = {
     env: withoutNodeVariables(env),
@@ -89,10 +73,9 @@ async function runCall(
       text.stderr += output;
     },
     caller: {pid, cwd},
-    defer: (work) => deferred.push(work),
   };
   const exitCode = await calls.call(name, io, pause);
-  return {answer: {exitCode, ...text}, deferred};
+  return {exitCode, ...text};
 }
 
 /** As cli/environment.ts does in a process of its own. */

@@ -7,7 +7,7 @@ import {callerIsGone, findDifference, readSurroundings, type Surroundings} from 
 import type {PluginCalls} from './calls.ts';
 import type {CniMetrics} from './metrics.ts';
 import type {WarmAnswer, WarmRequest} from './protocol.ts';
-import {serveCall, undoCall, type Serving, type Waiting} from './serve.ts';
+import {serveCall, undoCall, type Serving} from './serve.ts';
 import {Session, type SessionHandler} from './session.ts';
 import {Slots} from './slots.ts';
 import {Turns} from './turns.ts';
@@ -91,16 +91,14 @@ export class CniServer implements SessionHandler {
     return findDifference(request, peerCredentials(descriptorOf(socket)), this.#surroundings);
   }
 
-  serve(request: WarmRequest, {isGone, deliver}: Waiting): Promise<WarmAnswer> {
+  async serve(request: WarmRequest, isGone: () => boolean): Promise<WarmAnswer> {
     const {metrics} = this.#options;
     const startedMs = performance.now();
-    const counted = (answer: WarmAnswer) => {
-      deliver(answer);
-      const labels = {plugin: request.name, command: commandOf(request)};
-      metrics.calls.inc({...labels, code: answer.exitCode});
-      metrics.seconds.observe(labels, (performance.now() - startedMs) / 1000);
-    };
-    return serveCall(request, this.#serving, {isGone, deliver: counted});
+    const answer = await serveCall(request, this.#serving, isGone);
+    const labels = {plugin: request.name, command: commandOf(request)};
+    metrics.calls.inc({...labels, code: answer.exitCode});
+    metrics.seconds.observe(labels, (performance.now() - startedMs) / 1000);
+    return answer;
   }
 
   async undelivered(request: WarmRequest, {exitCode}: WarmAnswer): Promise<void> {

@@ -11,14 +11,13 @@ import {
   type WarmAnswer,
   type WarmRequest,
 } from './protocol.ts';
-import type {Waiting} from './serve.ts';
 
 /** What decides on a call and runs it. */
 export interface SessionHandler {
   /** Why a call is not served; undefined when it is. */
   refusal(request: WarmRequest, socket: Socket): string | undefined;
-  /** Runs a call; it never throws. The answer is handed over before the last work is done. */
-  serve(request: WarmRequest, waiting: Waiting): Promise<WarmAnswer>;
+  /** Runs a call; it never throws. `isGone` tells whether its client still waits. */
+  serve(request: WarmRequest, isGone: () => boolean): Promise<WarmAnswer>;
   /** The client of a call was gone before it could have the answer. */
   undelivered(request: WarmRequest, answer: WarmAnswer): Promise<void>;
   readonly timeoutMs: number;
@@ -113,14 +112,8 @@ export class Session {
   async #serve(request: WarmRequest): Promise<void> {
     this.#state = 'serving';
     clearTimeout(this.#deadline);
-    let sent = Promise.resolve(false);
-    const answer = await this.#handler.serve(request, {
-      isGone: () => this.#isGone,
-      deliver: (ready) => {
-        if (!this.#isGone) sent = this.#send(ready);
-      },
-    });
-    const isDelivered = await sent;
+    const answer = await this.#handler.serve(request, () => this.#isGone);
+    const isDelivered = !this.#isGone && (await this.#send(answer));
     this.#state = 'over';
     if (!isDelivered) await this.#handler.undelivered(request, answer);
   }

@@ -55,6 +55,5 @@ function callOf(
     stderr: (line) => log.debug({plugin: type, containerId}, line.trimEnd()),
     callBuiltin: () => undefined,
     caller: undefined,
-    defer: undefined,
   });
 }

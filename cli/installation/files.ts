@@ -64,7 +64,7 @@ const partBytes = 16 << 20;
 function copyInLargeParts(source: string, target: string): void {
   const from = openSync(source, 'r');
   try {
-    const to = openSync(target, 'wx');
+    const to = openSync(target, 'wx', 0o600);
     try {
       const part = Buffer.allocUnsafe(partBytes);
       for (let size; (size = readSync(from, part)) > 0;)

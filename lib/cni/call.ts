@@ -60,9 +60,6 @@ export interface Caller {
   readonly cwd: string;
 }
 
-/** Takes work for when the caller has its answer. */
-export type Defer = (work: () => Promise<void>) => void;
-
 interface CallParts {
   readonly pluginName: string;
   readonly command: Command;
@@ -73,7 +70,6 @@ interface CallParts {
   readonly stderr: (text: string) => void;
   readonly callBuiltin: Delegation['callBuiltin'];
   readonly caller: Caller | undefined;
-  readonly defer: Defer | undefined;
 }
 
 /** Puts together what a verb gets. The log is opened when it is first written to. */
@@ -100,11 +96,6 @@ export function makeCall(parts: CallParts): Call {
       return log;
     },
     warn,
-    async afterwards(work) {
-      const logged = () => work().catch((error: unknown) => this.log.warn({error}, 'afterwards'));
-      if (parts.defer) parts.defer(logged);
-      else await logged();
-    },
     delegate(type, verb, conf) {
       const input = conf === undefined ? stdin : JSON.stringify(conf);
       const delegation = {env, path, stdin: input, cniVersion, stderr, callBuiltin, cwd: caller?.cwd};

@@ -31,11 +31,6 @@ export interface Call {
   /** A sentence for the operator, on stderr. */
   warn(message: string): void;
   /**
-   * Does what the caller need not wait for: in the agent when the caller has its answer, and before the next call of this
-   * container; in a process of its own at once. That it failed is only logged.
-   */
-  afterwards(work: () => Promise<void>): Promise<void>;
-  /**
    * Runs plugin `type` with this call's environment and configuration (spec section 4), or with `conf` in the
    * place of that: in process when the file found in CNI_PATH is this very program, by exec otherwise.
    * Returns the result of an ADD, `undefined` for the other verbs. Errors of the delegate come

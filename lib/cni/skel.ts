@@ -2,7 +2,7 @@ import pkg from '../../package.json' with {type: 'json'};
 import {monotonicMs} from '../clock.ts';
 import {validAttachments} from './attachments.ts';
 import {makeCall, parseConfiguration} from './call.ts';
-import type {Caller, Defer} from './call.ts';
+import type {Caller} from './call.ts';
 import {allowsOwnNetns, parseEnvironment} from './environment.ts';
 import type {Environment} from './environment.ts';
 import {CniError, errorCodes} from './error.ts';
@@ -24,8 +24,6 @@ export interface PluginIo {
   readonly stderr: (text: string) => void;
   /** The process that was executed for this call, where that is not this one. */
   readonly caller?: Caller;
-  /** Takes what is to be done once the answer is on its way; without it that is done before. */
-  readonly defer?: Defer;
 }
 
 /** The plugin that a file found in CNI_PATH is, if it is of this very program. */
@@ -81,7 +79,7 @@ async function serve<Host>(
   const environment = parseEnvironment(io.env);
   const stdin = await readStdin(io);
   const env = definedOnly(io.env);
-  const request = {environment, env, stdin, stderr: io.stderr, caller: io.caller, defer: io.defer};
+  const request = {environment, env, stdin, stderr: io.stderr, caller: io.caller};
   const {call, result} = await runVerb(plugin, request, host, findBuiltin);
   if (!result) return;
   try {
@@ -107,7 +105,6 @@ interface Request {
   readonly stdin: string;
   readonly stderr: (text: string) => void;
   readonly caller: Caller | undefined;
-  readonly defer: Defer | undefined;
   /** Whether its network namespace is known not to be our own. */
   readonly isChecked?: boolean;
 }

@@ -7,6 +7,8 @@ export class IndexError extends Error {
 }
 
 const blockSize = 8192;
+/** Of an index, see index.ts. */
+const headerSize = 128;
 
 interface Block {
   readonly bytes: Buffer;
@@ -54,14 +56,20 @@ export class IndexFile implements Bytes {
     }
   }
 
-  /** The first block last: it says what the others are valid for. */
+  /** The header last: it says what all else is valid for. */
   flush(): void {
     for (const [number, block] of [...this.#blocks].sort(([a], [b]) => b - a)) {
       if (!block.dirty) continue;
       const [from, to] = block.dirty;
-      writeSync(this.#fd, block.bytes, from, to - from, number * blockSize + from);
       block.dirty = undefined;
+      const middle = number === 0 ? Math.min(Math.max(from, headerSize), to) : from;
+      this.#put(block, number, [middle, to]);
+      this.#put(block, number, [from, middle]);
     }
+  }
+
+  #put({bytes}: Block, number: number, [from, to]: readonly [number, number]): void {
+    for (let at = from; at < to;) at += writeSync(this.#fd, bytes, at, to - at, number * blockSize + at);
   }
 
   /** Without `flush` before, what was written is lost. */

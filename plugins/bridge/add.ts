@@ -46,8 +46,7 @@ const layer2: Layer3 = {ips: [], routes: [], dns: {}, more: []};
 export async function add(call: Call, host: Host): Promise<Result> {
   const conf = parseBridgeConf(call);
   const [bridge, name] = await Promise.all([ensureBridge(host, conf), findVethName(host, conf.owner)]);
-  using held = new DisposableStack();
-  const sandbox = held.use(openSandbox(call, host));
+  using sandbox = openSandbox(call, host);
   await using undo = new Undo(call);
   const port = await addPort(host, sandbox, {bridge, conf, name});
   undo.add('remove the veth pair', () => removeVeth(host, conf.owner));
@@ -63,14 +62,8 @@ export async function add(call: Call, host: Host): Promise<Result> {
     // A bridge that somebody else made may have taken the port's address.
     getLink(host.rt, {ifindex: bridge.ifindex}),
   ]);
-  if (layer3.ips.length > 0) {
-    const kept = held.move();
-    // Whoever comes next in the chain may set another hardware address: it waits for this.
-    await call.afterwards(async () => {
-      using _ = kept;
-      await announce(sandbox, port.container);
-    });
-  }
+  // Waited for: whoever comes next in the chain may set another hardware address.
+  if (layer3.ips.length > 0) await announce(sandbox, port.container);
   undo.commit();
   return {
     interfaces: [

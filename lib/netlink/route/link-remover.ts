@@ -2,12 +2,13 @@ import {setTimeout as sleep} from 'node:timers/promises';
 import type {Reply} from '../message.ts';
 import {isNotFound} from '../error.ts';
 import {ifinfomsg} from '../link/common.ts';
-import {findLink, linkAttributes, linkMessage, setLink} from './link.ts';
+import {linkAttributes, linkMessage, setLink} from './link.ts';
+import type {Writer} from '../writer.ts';
 import {rtm, type RouteSocket} from './socket.ts';
 
 /** The removal of one link. */
 export interface LinkRemoval {
-  /** The kernel has been asked: before long the link is down. */
+  /** The link is down, and nothing goes through it any more; or it cannot be removed. */
   begun(): Promise<void>;
   /** The link is gone, or was not there. */
   gone(): Promise<void>;
@@ -40,19 +41,19 @@ const lookEveryMs = 1;
  */
 export class LinkRemover implements LinkRemoving {
   readonly #socket: () => RouteSocket;
-  readonly #looks: boolean;
+  readonly #mostLooks: number;
   /** Removals of links that are gone, for whose end the kernel still waits. */
   readonly #underWay = new Set<Promise<void>>();
   #waiting: Waiting[] = [];
   #isWorking = false;
 
   /**
-   * `socket` gives an open one whenever it is asked. `looks`: whether a link is looked for before the kernel answers; a process
-   * that is to end cannot before that, anyway.
+   * `socket` gives an open one whenever it is asked. `mostLooks`: how often a link is looked for before the kernel's answer is
+   * waited for. The first look nearly always finds it gone, because the kernel answers one after the other.
    */
-  constructor(socket: () => RouteSocket, {looks = false}: {readonly looks?: boolean} = {}) {
+  constructor(socket: () => RouteSocket, {mostLooks = 1}: {readonly mostLooks?: number} = {}) {
     this.#socket = socket;
-    this.#looks = looks;
+    this.#mostLooks = mostLooks;
   }
 
   remove(ifindex: number): LinkRemoval {
@@ -71,7 +72,7 @@ export class LinkRemover implements LinkRemoving {
 
   async #work(): Promise<void> {
     while (this.#waiting.length > 0) {
-      if (this.#underWay.size >= mostUnderWay) await Promise.race(this.#underWay);
+      while (this.#underWay.size >= mostUnderWay) await Promise.race(this.#underWay);
       const batch = this.#waiting.slice(0, mostTogether);
       this.#waiting = this.#waiting.slice(mostTogether);
       await this.#removeAll(batch);
@@ -87,25 +88,27 @@ export class LinkRemover implements LinkRemoving {
     } catch {
       // Whatever was in the way of a group: one by one each has its own answer.
     }
-    await Promise.all(rest.map((each) => this.#removeOne(each)));
+    for (let at = 0; at < rest.length; at += mostUnderWay)
+      await Promise.all(rest.slice(at, at + mostUnderWay).map((each) => this.#removeOne(each)));
   }
 
+  /** Never throws. */
   async #removeOne({ifindex, begin, resolve, reject}: Waiting): Promise<void> {
-    const rt = this.#socket();
-    const removal = rt.request({
-      type: rtm.delLink,
-      inBackground: true,
-      body: (w) => linkMessage.put(w, {header: {ifindex}, attributes: {}}),
-      what: `remove link ${ifindex}`,
-    });
-    begin();
     try {
-      const isEarly = this.#looks && (await this.#isGoneBefore(removal, {rt, ifindex}));
-      if (!isEarly) await removal;
+      const rt = this.#socket();
+      const removal = rt.request({
+        type: rtm.delLink,
+        inBackground: true,
+        body: (w) => linkMessage.put(w, {header: {ifindex}, attributes: {}}),
+        what: `remove link ${ifindex}`,
+      });
+      if (!(await this.#isGoneBefore(removal, {rt, ifindex}))) await removal;
       resolve();
     } catch (error) {
       if (isNotFound(error)) resolve();
       else reject(error);
+    } finally {
+      begin();
     }
   }
 
@@ -121,9 +124,12 @@ export class LinkRemover implements LinkRemoving {
         isAnswered = true;
         this.#underWay.delete(answered);
       });
-    for (await nextTurn(); !isAnswered; await Promise.race([answered, sleep(lookEveryMs)])) {
+    await nextTurn();
+    for (let looks = 0; looks < this.#mostLooks && !isAnswered; looks++) {
+      if (looks > 0) await Promise.race([answered, sleep(lookEveryMs)]);
       if (!(await isGone(rt, ifindex))) continue;
-      this.#underWay.add(answered);
+      // Both may have come at once.
+      if (!isAnswered) this.#underWay.add(answered);
       return true;
     }
     return false;
@@ -153,8 +159,10 @@ export class LinkRemover implements LinkRemoving {
       body: (w) => linkMessage.put(w, {attributes: {group}}),
       what: `remove ${inGroup.length} links as group ${group}`,
     });
+    // The kernel takes them from the first to the last.
+    await this.#isGoneBefore(removal, {rt, ifindex: Math.max(...inGroup)});
     for (const {begin} of members) begin();
-    // Not before the kernel's answer, as for one: those who ask meanwhile would go in many small groups.
+    // As for one it would be enough that they are gone; but those who ask meanwhile would go in many small groups.
     await removal;
     const removed = new Set(inGroup);
     // What left the group before the kernel looked is looked for once more.
@@ -170,10 +178,18 @@ function nextTurn(): Promise<void> {
 
 /** Whether there is no such link any more; `false` also where that cannot be told. */
 async function isGone(rt: RouteSocket, ifindex: number): Promise<boolean> {
+  // In another thread as well: the kernel answers when it has done what others cannot see half done.
+  const question = {
+    type: rtm.getLink,
+    inBackground: true,
+    body: (w: Writer) => linkMessage.put(w, {header: {ifindex}, attributes: {extMask: skipStatistics}}),
+    what: `look for link ${ifindex}`,
+  };
   try {
-    return (await findLink(rt, {ifindex})) === undefined;
-  } catch {
+    await rt.get(question, () => true);
     return false;
+  } catch (error) {
+    return isNotFound(error);
   }
 }
 

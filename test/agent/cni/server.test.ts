@@ -75,35 +75,6 @@ test('a call gets what its client has, and nothing of this process', async (t) =
   t.regex(await figures(), /^weft_cni_calls_total\{plugin="bridge",command="ADD",code="3"\} 1$/m);
 });
 
-test('the caller has its answer before what is to be done afterwards, the next call of the container waits for that', async (t) => {
-  const seen: string[] = [];
-  const {promise: answered, resolve: answer} = Promise.withResolvers<void>();
-  const {request} = await start(t, {
-    async call(name, io) {
-      const command = io.env['CNI_COMMAND']!;
-      seen.push(command);
-      io.defer?.(async () => {
-        await answered;
-        await setTimeout(50);
-        seen.push(`after ${command}`);
-      });
-      await io.stdout('{}');
-      return 0;
-    },
-  });
-  const env = {CNI_COMMAND: 'ADD', CNI_CONTAINERID: 'c1'};
-  const first = await callWarm({...request, env});
-  t.is(first.code, 0);
-  t.deepEqual(seen, ['ADD']);
-  const second = callWarm({...request, env: {...env, CNI_COMMAND: 'CHECK'}});
-  const other = await callWarm({...request, env: {CNI_COMMAND: 'STATUS', CNI_CONTAINERID: 'c2'}});
-  t.is(other.code, 0);
-  t.deepEqual(seen, ['ADD', 'STATUS']);
-  answer();
-  t.is((await second).code, 0);
-  t.deepEqual(seen.slice(0, 4), ['ADD', 'STATUS', 'after ADD', 'CHECK']);
-});
-
 test('large requests and answers', async (t) => {
   const {request} = await start(t);
   const stdin = 'x'.repeat(1 << 20);
