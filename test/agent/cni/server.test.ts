@@ -1,7 +1,6 @@
 import {mkdtempSync, rmSync, statSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
-import {setTimeout} from 'node:timers/promises';
 import test, {type ExecutionContext} from 'ava';
 import {Registry} from 'prom-client';
 import {createCniMetrics} from '../../../agent/cni/metrics.ts';
