@@ -1,6 +1,6 @@
 import {addAddress, listAddresses} from '../lib/netlink/route/address.ts';
 import {addLink, getLink, listLinks, removeLink, setLink} from '../lib/netlink/route/link.ts';
-import {openRouteSocket} from '../lib/netlink/route/socket.ts';
+import {openRouteSocket, rtm} from '../lib/netlink/route/socket.ts';
 import {ipFromValue} from '../lib/ip/address.ts';
 import {makeNamespace} from './harness/namespace.ts';
 import {testWith} from './harness/needs.ts';
@@ -38,6 +38,19 @@ test("a refusal comes with the kernel's sentence, and the socket goes on", async
   const twice = addLink(brief, {name: 'a', info: {kind: 'veth', data: {peer: {name: 'c'}}}});
   await t.throwsAsync(twice, {message: /EEXIST/});
   t.is((await getLink(brief, {name: 'b'})).name, 'b');
+});
+
+test('what another thread would have to wait for is refused', async (t) => {
+  const {netns} = await makeNamespace(t);
+  using brief = netns.run(() => openRouteSocket({isBrief: true}));
+  const asked = brief.request({
+    type: rtm.delLink,
+    inBackground: true,
+    body: Buffer.alloc(16),
+    what: 'remove',
+  });
+  await t.throwsAsync(asked, {message: /EOPNOTSUPP/});
+  t.is((await getLink(brief, {name: 'lo'})).name, 'lo');
 });
 
 test('after it is closed nothing is asked, and nothing hangs', async (t) => {

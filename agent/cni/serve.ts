@@ -34,13 +34,16 @@ export async function undoCall(request: WarmRequest, serving: Serving): Promise<
 
 async function runInSlot<T>(slots: Slots, work: (pause: Pause) => Promise<T>): Promise<T> {
   let slot = await slots.take();
+  // A GC waits for many links at once: it gives up one slot, and takes one again.
+  let pauses = 0;
   try {
     return await work(async (wait) => {
+      pauses++;
       slot.release();
       try {
         return await wait;
       } finally {
-        slot = await slots.take({first: true});
+        if (--pauses === 0) slot = await slots.take({first: true});
       }
     });
   } finally {

@@ -46,8 +46,8 @@ export function isComplete(layout: Layout, {program, version}: {program: string;
 }
 
 /**
- * Moves a staged version to its place. If that very version is there, its files are replaced one by one: each of them
- * works with either of the others.
+ * Moves a staged version to its place. If that very version is there, its files are replaced one by one, the program last: builds of
+ * one version differ in the program, hardly ever in what it needs.
  */
 export function activateProgram(layout: Layout, {stage, version}: {stage: string; version: string}): void {
   const target = versionDir(layout, version);

@@ -1,6 +1,8 @@
 import {closeSync} from 'node:fs';
-import {droppedMessages, openNetlinkSocket, sendInBackground} from '../netns/native.ts';
+import {droppedMessages, openNetlinkSocket} from '../netns/native.ts';
 import {exchange, setOptions, type Sending, type Transport, type TransportOptions} from './transport.ts';
+
+const eopnotsupp = 95;
 
 /**
  * A socket for a few questions, as the one in a container's namespace: all it hears are answers, which are there when a
@@ -23,9 +25,10 @@ export class BriefTransport implements Transport {
     exchange(this.#fd, datagram, {...sending, ...this.#options, onError});
   }
 
-  async sendInBackground(datagram: Buffer, onError: (errno: number) => void): Promise<void> {
-    const errno = await sendInBackground(this.#fd, datagram);
-    if (errno !== 0) onError(errno);
+  /** Refused: nobody would hear the answer. */
+  sendInBackground(_: Buffer, onError: (errno: number) => void): Promise<void> {
+    onError(eopnotsupp);
+    return Promise.resolve();
   }
 
   join(): void {
