@@ -15,7 +15,7 @@ import {repository} from './harness/paths.ts';
 import {bootSecondKernel} from './harness/second-kernel.ts';
 
 // `npm test`: unit tests, tests of the real executables, and those that need another kernel; then the ten
-// slowest tests and, as the last line, the counts.
+// slowest tests, what failed and, as the last line, the counts.
 
 const root = process.getuid?.() === 0;
 const debian = existsSync('/usr/bin/apt-get') && existsSync('/usr/bin/dpkg-deb');
@@ -26,20 +26,31 @@ chmodSync(temporary, 0o711);
 process.once('exit', () => rmSync(temporary, {recursive: true, force: true}));
 const tests: ReportedTest[] = [];
 const problems: string[] = [];
+/** Said again at the end: who reads only the last page of a long run finds it there. */
+const failures: string[] = [];
 
 function say(line: string): void {
   console.log(line);
 }
 
+interface Report {
+  readonly take: (line: string) => void;
+  /** What ava said about the tests that failed, and about the files that died. */
+  readonly details: string[];
+}
+
 /** Prints what ava prints, and counts its tests. After a rule it says more about those it has named. */
-function makeReport(): (line: string) => void {
+function makeReport(): Report {
+  const details: string[] = [];
   let counting = true;
-  return (line) => {
+  const take = (line: string): void => {
     say(line);
+    if (!counting) details.push(line);
     if (/^\s+─$/.test(line)) counting = false;
     const test = counting ? parseReportLine(line) : undefined;
     if (test !== undefined) tests.push(test);
   };
+  return {take, details};
 }
 
 interface Run {
@@ -67,15 +78,24 @@ async function runAva(
   });
   child.stderr.on('data', (chunk: Buffer) => process.stderr.write(chunk));
   const report = makeReport();
-  for await (const line of createInterface({input: child.stdout})) report(line);
-  judge(phase, {code: await ended, from});
+  for await (const line of createInterface({input: child.stdout})) report.take(line);
+  judge(phase, {code: await ended, from, details: report.details});
   say(`=== ${phase}: ${((performance.now() - started) / 1000).toFixed(1)} s`);
 }
 
+interface Ending {
+  readonly code: number | null;
+  /** Which of `tests` was the phase's first. */
+  readonly from: number;
+  readonly details: readonly string[];
+}
+
 /** A phase that failed without a failed test of its own (an exception, a time-out) must fail all the same. */
-function judge(phase: string, {code, from}: {readonly code: number | null; readonly from: number}): void {
+function judge(phase: string, {code, from, details}: Ending): void {
+  if (code === 0) return;
+  failures.push(`\n=== ${phase}: what failed`, ...details);
   const failed = tests.slice(from).some(({outcome}) => outcome === 'failed');
-  if (code !== 0 && !failed) problems.push(`${phase}: ended with ${code}`);
+  if (!failed) problems.push(`${phase}: ended with ${code}`);
 }
 
 async function fetchPackages(): Promise<boolean> {
@@ -98,15 +118,16 @@ async function runSecondKernel(files: readonly string[]): Promise<void> {
   const phase = "second kernel (Debian's, in qemu)";
   say(`\n=== ${phase}`);
   const from = tests.length;
+  const report = makeReport();
   const boot = await bootSecondKernel({
     script: `cd ${repository}
 export PATH=${repository}/node_modules/.bin:$PATH CI=true NO_COLOR=1 TERM=xterm WEFT_SECOND_KERNEL=1
 ava --serial --timeout=600s ${files.join(' ')}
 `,
     timeoutMs: 1_800_000,
-    onLine: makeReport(),
+    onLine: report.take,
   });
-  judge(phase, {code: boot.code, from});
+  judge(phase, {code: boot.code, from, details: report.details});
   if (boot.code === null) say(boot.console);
   say(`=== ${phase}: ${(boot.durationMs / 1000).toFixed(1)} s`);
 }
@@ -162,6 +183,7 @@ problems.push(...findUnexpectedSkips(tests, {root}).map((title) => `skipped unex
 say('\nThe slowest tests:');
 for (const line of formatSlowest(tests)) say(line);
 if (!root) say('\nNot root: tests of the kernel and of runtimes were left out.');
+for (const line of failures) say(line);
 for (const problem of problems) say(`\n${problem}`);
 if (problems.length > 0 || count('failed') > 0 || count('passed') === 0) process.exitCode = 1;
 say(`\n${count('passed')} passed, ${count('failed')} failed, ${count('skipped')} skipped`);

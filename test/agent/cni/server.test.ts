@@ -1,10 +1,8 @@
 import {mkdtempSync, rmSync, statSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
-import {setTimeout} from 'node:timers/promises';
 import test, {type ExecutionContext} from 'ava';
 import {Registry} from 'prom-client';
-import type {PluginCalls} from '../../../agent/cni/calls.ts';
 import {createCniMetrics} from '../../../agent/cni/metrics.ts';
 import {CniServer} from '../../../agent/cni/server.ts';
 import {
@@ -21,7 +19,7 @@ import {openLog} from '../../../lib/log.ts';
 const release = '# weft 0.1.0 0123456789abcdef\n';
 
 interface Setting {
-  readonly call?: PluginCalls['call'];
+  readonly call?: (name: string, io: PluginIo) => Promise<number>;
   readonly maxCalls?: number;
   readonly maxBytes?: number;
   readonly timeoutMs?: number;
@@ -74,30 +72,6 @@ test('a call gets what its client has, and nothing of this process', async (t) =
     caller: {pid: process.pid, cwd: '/usr'},
   });
   t.regex(await figures(), /^weft_cni_calls_total\{plugin="bridge",command="ADD",code="3"\} 1$/m);
-});
-
-test('a call that waits for many things at once takes one slot again, not one for each', async (t) => {
-  const {request} = await start(t, {
-    async call(name, io, pause) {
-      const pauses = Number(io.env['PAUSES'] ?? 0);
-      await Promise.all(Array.from({length: pauses}, () => pause(setTimeout(20))));
-      await io.stdout('{}');
-      return 0;
-    },
-  });
-  /** How long another call takes beside one that waits for so many. */
-  const beside = async (pauses: number) => {
-    const gc = callWarm({...request, env: {CNI_COMMAND: 'GC', PAUSES: `${pauses}`}});
-    await setTimeout(25);
-    const started = performance.now();
-    await callWarm({...request, env: {CNI_COMMAND: 'STATUS'}});
-    const tookMs = performance.now() - started;
-    await gc;
-    return tookMs;
-  };
-  const [one, many] = [await beside(1), await beside(400)];
-  // A slot that nobody gives up is free after 20 ms: eight at a time, 400 of them would take a second.
-  t.true(many - one < 500, `${one} ms beside one, ${many} ms beside many`);
 });
 
 test('large requests and answers', async (t) => {
