@@ -70,7 +70,7 @@ done
 find /run /var/lib/cni /etc/cni /opt/cni -xdev -path /run/machine -prune -o -type f -printf 'file %p\\n'
 sed 's/^/mount /' /proc/self/mounts
 for process in /proc/[0-9]*; do
-  name=$(tr '\\0\\n' '  ' < $process/cmdline 2>/dev/null | cut -c1-120) || continue
+  name=$(tr '\\0\\n' '  ' < $process/cmdline 2>/dev/null | cut -c1-4096) || continue
   case "\${process#/proc/} $name" in "1 "*|"$$ "*|*"sleep 3600"*|*"$process"*|*" ") ;; *) echo "process $name" ;; esac
 done
 `;
