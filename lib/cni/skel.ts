@@ -193,7 +193,13 @@ async function callBuiltin<Host>(
   const {call, result} = await runVerb(builtin, {...request, environment}, host, findBuiltin);
   // The two oldest versions cannot say everything: what is lost in a process is lost here too.
   if (!result || isAtLeast(call.cniVersion, '0.3.0')) return {result};
-  return {result: parseResult(resultJson(result, call.cniVersion), call.cniVersion)};
+  try {
+    return {result: parseResult(resultJson(result, call.cniVersion), call.cniVersion)};
+  } catch (error) {
+    // As in a process: who asked hears only that it failed.
+    await undoAdd(builtin, call, host);
+    throw error;
+  }
 }
 
 /** It would go on for ever. */

@@ -102,6 +102,21 @@ for (const [cniVersion, expected] of [
   });
 }
 
+test('a result in process that the version cannot say is undone', async (t) => {
+  const folder = scriptFolder({ipam: 'exit 1'});
+  const builtin = fakePlugin();
+  const {stdout} = await run(delegator(), {
+    env: environment({CNI_PATH: folder}),
+    stdin: stdin('0.2.0'),
+    findBuiltin: () => builtin,
+  });
+  t.like(JSON.parse(stdout), {code: 999, msg: 'cannot convert: no valid IP addresses'});
+  t.deepEqual(
+    builtin.calls.map(({command}) => command),
+    ['ADD', 'DEL'],
+  );
+});
+
 test('in process the same checks are made: a version the delegate does not speak', async (t) => {
   const folder = scriptFolder({ipam: 'exit 1'});
   const findBuiltin = () => ({...fakePlugin(), versions: ['0.4.0']});
