@@ -1,6 +1,7 @@
 import type {ExecutionContext} from 'ava';
 import {
   addChain,
+  areAlike,
   countCalls,
   countingCalls,
   delChain,
@@ -57,8 +58,9 @@ const asksTheSame = test.macro(
     for (let next = 1; next < 100; next += 11)
       await Promise.all(calls.slice(next, next + 11).map((call) => addChain(host, call)));
     const many = await countOne(host, probe);
-    t.deepEqual(many, few);
-    for (const [what, {processes, sends}] of Object.entries(many)) {
+    for (const [what, counts] of Object.entries(many)) {
+      const {processes, sends} = counts;
+      t.true(areAlike(counts, few[what]!), `${what}: ${JSON.stringify({few: few[what], many: counts})}`);
       t.is(processes, 0, what);
       t.log(`${what}: ${sends} requests`);
     }

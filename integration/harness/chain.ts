@@ -80,6 +80,21 @@ export interface CallCounts {
   readonly received: number;
 }
 
+// What the kernel says of a link, generously.
+const linkBytes = 2048;
+
+/**
+ * Whether two calls asked the same, but for one question: a DEL looks whether its link is gone, which the kernel may have
+ * answered before, or with the link, because it is still there.
+ */
+export function areAlike(one: CallCounts, other: CallCounts): boolean {
+  return (
+    one.processes === other.processes &&
+    Math.abs(one.sends - other.sends) <= 1 &&
+    Math.abs(one.received - other.received) <= linkBytes
+  );
+}
+
 /** The command line that traces what `countCalls` reads into `file`. */
 export function countingCalls(file: string): string[] {
   const calls = ['execve', 'execveat', 'sendto', 'sendmsg', 'recvfrom', 'recvmsg'];
