@@ -39,16 +39,24 @@ export function prepareShape<S extends $ZodType>(schema: S): S {
 }
 
 /**
- * The value of a key in any spelling: the last one that is not null, `undefined` without one.
+ * The value of a key in any spelling: the last one that is not null, `undefined` without one. Objects merge.
  * For the few keys that are read before there is a schema.
  */
 export function findKey(object: JsonObject, key: string): Json | undefined {
   const wanted = key.toLowerCase();
   let found: Json | undefined;
   for (const [spelling, value] of Object.entries(object)) {
-    if (value !== null && spelling.toLowerCase() === wanted) found = value;
+    if (value === null || spelling.toLowerCase() !== wanted) continue;
+    found = isObject(found) && isObject(value) ? merge(found, value) : value;
   }
   return found;
+}
+
+/** What comes later comes last, whichever way it is spelled. */
+function merge(earlier: JsonObject, later: JsonObject): JsonObject {
+  const said = Object.entries(later).filter(([, value]) => value !== null);
+  const kept = Object.entries(earlier).filter(([key]) => !said.some(([each]) => each === key));
+  return Object.fromEntries([...kept, ...said]);
 }
 
 /** What a schema says of keys, apart from its types. */

@@ -4,7 +4,9 @@ import {z as classic} from 'zod';
 import {parseConf} from '../../../lib/cni/conf.ts';
 import type {CniError} from '../../../lib/cni/error.ts';
 import {cidrField, ipField, macField, routeField} from '../../../lib/cni/fields.ts';
-import {prepareShape} from '../../../lib/cni/shape.ts';
+import {findIpamType} from '../../../lib/cni/ipam-type.ts';
+import type {Call} from '../../../lib/cni/plugin.ts';
+import {prepareShape, readShape} from '../../../lib/cni/shape.ts';
 import {formatIp} from '../../../lib/ip/address.ts';
 import {formatCidr} from '../../../lib/ip/cidr.ts';
 import {callFor} from './helpers.ts';
@@ -191,3 +193,16 @@ test('warns of one slip only in a short key', warns, {mtv: 1, mxv: 2}, [
 test('does not warn of common keys', warns, {dns: {}, capabilities: {}, 'cni.dev/x': 1, 'mtu.x': 1}, []);
 test('does not warn in open objects', warns, {runtimeConfig: {mca: 1}}, []);
 test('does not warn runtimes that ask for STATUS every few seconds', warns, {brdige: 'x'}, [], 'STATUS');
+
+for (const conf of [
+  {ipam: {type: 'a', x: 1}, IPAM: {y: 2}},
+  {ipam: {type: 'a'}, Ipam: {Type: null}, IPAM: null},
+  {ipam: {type: 'x'}, IPAM: {TYPE: 'a'}},
+  {ipam: {type: 'x', TYPE: 'y'}, IPAM: {type: 'a'}},
+] as const) {
+  test(`DEL knows the IPAM plugin that ADD does: ${JSON.stringify(conf)}`, (t) => {
+    const schema = z.object({ipam: z.looseObject({type: z.string()})});
+    t.is(findIpamType({conf} as unknown as Call), 'a');
+    t.is(readShape(schema, conf).ipam.type, 'a');
+  });
+}
