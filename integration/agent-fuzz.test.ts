@@ -5,11 +5,12 @@ import type {AgentFuzzReport} from './harness/agent-fuzz-worker.ts';
 import {makeHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
 import {binDir, installMode} from './harness/both-modes.ts';
+import {chooseSeed} from './harness/random.ts';
 import {assertNothingLeft, takeSnapshot} from './harness/snapshot.ts';
 
 const test = testWith('root', 'apt', 'cc');
 
-const seed = Number(process.env['WEFT_FUZZ_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
+const seed = chooseSeed();
 const connections = 3000;
 
 test('3,000 odd connections do an agent no harm', async (t) => {

@@ -7,13 +7,13 @@ import {formatAnswer, formatFrame, frameTypes} from '../agent/cni/protocol.ts';
 import {callEnv, compileForTests, makeTestClient, onFrames, startAgent} from './harness/client.ts';
 import {runCommand} from './harness/command.ts';
 import {testWith} from './harness/needs.ts';
-import {makeRandom, type Random} from './harness/random.ts';
+import {chooseSeed, makeRandom, type Random} from './harness/random.ts';
 
 // The native client, compiled with sanitizers, and agents that say anything.
 
 const test = testWith('cc');
 const asRoot = testWith('root', 'cc');
-const seed = Number(process.env['WEFT_FUZZ_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
+const seed = chooseSeed();
 const conversations = 100_000;
 const processes = 300;
 

@@ -6,7 +6,7 @@ import {makeHost, type TestHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
 import {bridgeNetwork} from './harness/networks.ts';
 import {callPlugin, tryPlugin, type PluginCall} from './harness/plugin.ts';
-import {makeRandom} from './harness/random.ts';
+import {chooseSeed, makeRandom} from './harness/random.ts';
 import {assertNothingLeft, takeSnapshot} from './harness/snapshot.ts';
 import {injecting} from './harness/strace.ts';
 
@@ -70,7 +70,7 @@ test.serial('a client that is killed at any system call', async (t) => {
 });
 
 test.serial('an agent that is killed at any moment of an ADD', async (t) => {
-  const seed = Number(process.env['WEFT_FUZZ_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
+  const seed = chooseSeed();
   t.log(`seed ${seed}: WEFT_FUZZ_SEED=${seed} repeats it`);
   const random = makeRandom(seed);
   const {host, call} = await prepare(t);

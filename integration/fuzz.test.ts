@@ -4,12 +4,12 @@ import {makeHost} from './harness/host.ts';
 import {delAfter, makeFuzzCase, type FuzzCase} from './harness/mutate.ts';
 import {testWith} from './harness/needs.ts';
 import {pluginDir} from './harness/paths.ts';
-import {makeRandom} from './harness/random.ts';
+import {chooseSeed, makeRandom} from './harness/random.ts';
 import {assertNothingLeft, staysByDesign, takeSnapshot} from './harness/snapshot.ts';
 
 const test = testWith('root');
 
-const seed = Number(process.env['WEFT_FUZZ_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
+const seed = chooseSeed();
 // Bridges of any name stay, with the addresses they were given.
 const allowed = [
   ...staysByDesign,

@@ -7,6 +7,7 @@ import {makeHost, type TestHost} from './harness/host.ts';
 import {askDns, attachNamed, dataOf, namedNetwork} from './harness/names.ts';
 import {testWith} from './harness/needs.ts';
 import {repository} from './harness/paths.ts';
+import {chooseSeed} from './harness/random.ts';
 
 const test = testWith('root');
 const server = '10.61.0.1';
@@ -87,7 +88,7 @@ test('broken messages, resets and slow clients do no harm', async (t) => {
   await makeNamed(host);
   const agent = await startAgentOn(host, {config: unlimited});
   for (const name of ['client', 'web']) await attachNamed(host, 'net1', name);
-  const seed = Number(process.env['WEFT_FUZZ_SEED'] ?? Date.now() % 2 ** 32);
+  const seed = chooseSeed();
   t.log(`WEFT_FUZZ_SEED=${seed}`);
   const fuzzed = await tryPatience(host, 'fuzz', server, 'web', seed, 4000);
   t.deepEqual(fuzzed, {seed, answered: 40, missed: 0});

@@ -7,6 +7,16 @@ export interface Random {
   oneIn(n: number): boolean;
 }
 
+/**
+ * The seed of a run: WEFT_FUZZ_SEED, or any other. For CI always the same: there a change is judged, and what it has nothing to do
+ * with is found by those who run tests by hand.
+ */
+export function chooseSeed(): number {
+  const given = process.env['WEFT_FUZZ_SEED'];
+  if (given !== undefined) return Number(given);
+  return process.env['CI'] === 'true' ? 1 : Math.floor(Math.random() * 2 ** 31);
+}
+
 /** Mulberry32, by Tommy Ettinger: 32 bits of state are enough to vary tests. */
 export function makeRandom(seed: number): Random {
   let state = seed >>> 0;

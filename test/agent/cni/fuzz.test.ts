@@ -7,11 +7,11 @@ import {
   parseRequest,
   ProtocolError,
 } from '../../../agent/cni/protocol.ts';
-import {makeRandom, type Random} from '../../../integration/harness/random.ts';
+import {chooseSeed, makeRandom, type Random} from '../../../integration/harness/random.ts';
 
 // What comes in on the agent's socket, changed in any way: it is read as it is meant, or refused.
 
-const seed = Number(process.env['WEFT_FUZZ_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
+const seed = chooseSeed();
 const cases = 100_000;
 
 const oddNumbers = [0, 1, 7, 8, 63, 64, 65, 255, 256, 4096, 1 << 20, (1 << 20) + 1, 0x7fff_ffff, 0xffff_ffff];

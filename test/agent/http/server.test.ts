@@ -1,5 +1,6 @@
 import {mkdtempSync, rmSync} from 'node:fs';
 import {request} from 'node:http';
+import {createServer, type AddressInfo} from 'node:net';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
@@ -30,6 +31,16 @@ function ask(where: {readonly socketPath: string} | {readonly port: number}, lin
   return promise;
 }
 
+/** A port that is free now. */
+async function findPort(): Promise<number> {
+  const {promise, resolve} = Promise.withResolvers<number>();
+  const server = createServer().listen(0, '127.0.0.1', () => {
+    const {port} = server.address() as AddressInfo;
+    server.close(() => resolve(port));
+  });
+  return promise;
+}
+
 async function start(t: ExecutionContext, change: Partial<Subject> = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'weft-http-'));
   const socketPath = join(folder, 'agent.sock');
@@ -40,7 +51,7 @@ async function start(t: ExecutionContext, change: Partial<Subject> = {}) {
     reconcile: () => Promise.resolve(),
     ...change,
   };
-  const port = 20_000 + Math.floor(Math.random() * 10_000);
+  const port = await findPort();
   const log = openLog({level: 'silent'});
   const server = await startHttp({socketPath, listen: `127.0.0.1:${port}`, subject, log});
   t.teardown(async () => {

@@ -7,10 +7,11 @@ import {errorCodes} from '../../../lib/cni/error.ts';
 import {cidrField, dnsField, ipField, macField, routeField} from '../../../lib/cni/fields.ts';
 import {findPrevResult} from '../../../lib/cni/result.ts';
 import type {Call} from '../../../lib/cni/plugin.ts';
+import {chooseSeed, makeRandom, type Random} from '../../../integration/harness/random.ts';
 import {emptyResult, environment, fakePlugin, run} from './helpers.ts';
 
 // WEFT_FUZZ_SEED=<printed seed> repeats a run.
-const seed = Number(process.env['WEFT_FUZZ_SEED'] ?? Date.now() % 2 ** 31);
+const seed = chooseSeed();
 const mutations = 5000;
 
 const schema = z.object({
@@ -72,20 +73,6 @@ const original = JSON.stringify({
   },
 });
 
-/** mulberry32: small, and the same everywhere. */
-function makeRandom(state: number) {
-  const next = () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let x = Math.imul(state ^ (state >>> 15), 1 | state);
-    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
-    return ((x ^ (x >>> 14)) >>> 0) / 4294967296;
-  };
-  const below = (limit: number) => Math.floor(next() * limit);
-  return {below, pick: <T>(list: readonly T[]) => list[below(list.length)]!};
-}
-
-type Random = ReturnType<typeof makeRandom>;
-
 const words = [
   '',
   'x',
@@ -140,8 +127,8 @@ function mutateTree(node: unknown, random: Random): unknown {
   if (node === null || typeof node !== 'object' || random.below(6) === 0) return random.pick(values);
   const copy = structuredClone(node) as Record<string, unknown>;
   const keys = Object.keys(copy);
-  const key = random.pick(keys);
   if (keys.length === 0) return copy;
+  const key = random.pick(keys);
   const action = random.below(5);
   if (action === 0 && !Array.isArray(copy)) delete copy[key];
   else if (action === 1)
