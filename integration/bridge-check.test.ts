@@ -166,7 +166,7 @@ const tamperings: readonly Tampering[] = [
   {
     title: 'a chain of the masquerade was flushed',
     script: 'nft flush table inet weft',
-    says: /chain masq\S* .*inet weft|masq/,
+    says: /^chain inet weft masq-postrouting is missing or has not the rules it should have; .*masq-except-10/,
   },
   {title: 'the ruleset was flushed', script: 'nft flush ruleset', says: /10\.61\.0\.2 is not masqueraded/},
   {

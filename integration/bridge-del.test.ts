@@ -243,8 +243,18 @@ const failures: readonly Failure[] = [
     code: 999,
     says: /^IPAM plugin returned missing IP config.*"empty"/,
   },
-  {title: 'IPAM says nothing', ipam: {type: 'silent'}, code: 999, says: /./},
-  {title: 'IPAM says nonsense', ipam: {type: 'nonsense'}, code: 999, says: /./},
+  {
+    title: 'IPAM says nothing',
+    ipam: {type: 'silent'},
+    code: 999,
+    says: /^failed to unmarshal raw result: .* result $/,
+  },
+  {
+    title: 'IPAM says nonsense',
+    ipam: {type: 'nonsense'},
+    code: 999,
+    says: /^failed to unmarshal raw result: [^]* result nonsense\n$/,
+  },
   {title: 'IPAM refuses', ipam: {type: 'refusing'}, code: 117, says: /^not today$/},
   {
     title: 'the route of IPAM leads nowhere',

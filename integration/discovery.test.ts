@@ -94,7 +94,7 @@ test('containers see the names of their own networks alone, and others are asked
   );
   await startDnsServer(host, 'upstream', {'example.org': '203.0.113.7'});
   await host.write('/etc/weft-resolv.conf', 'nameserver 192.0.2.53\n');
-  await startAgentOn(host, {config: {names: {resolvConf: '/etc/weft-resolv.conf', upstreamTimeoutMs: 1000}}});
+  await startAgentOn(host, {config: {names: {resolvConf: '/etc/weft-resolv.conf', upstreamTimeoutMs: 5000}}});
   await host.addNetnses('pod', 4);
   await attachNamed(host, 'net1', 'one', {netns: 'pod-0'});
   await attachNamed(host, 'net2', 'two', {netns: 'pod-1'});

@@ -4,7 +4,15 @@ import {testWith} from './harness/needs.ts';
 import {bridgeNetwork} from './harness/networks.ts';
 import {callPlugin, tryPlugin} from './harness/plugin.ts';
 import {findLeft, staysByDesign, takeSnapshot, type Snapshot} from './harness/snapshot.ts';
-import {hasHit, injecting, parseTrace, tracing, type Fault, type TracedCall} from './harness/strace.ts';
+import {
+  hasHit,
+  injecting,
+  isKilled,
+  parseTrace,
+  tracing,
+  type Fault,
+  type TracedCall,
+} from './harness/strace.ts';
 
 const test = testWith('root');
 const conf = bridgeNetwork({name: 'faults', cniVersion: '1.1.0', macspoofchk: true});
@@ -50,26 +58,26 @@ interface Injection {
   readonly cleanUp: 'DEL' | 'GC';
 }
 
+interface Injected {
+  /** A call that is made by chance, as when threads wake each other, may not have come. */
+  readonly isHit: boolean;
+  /** What was not as it should be, each with the place of the fault. */
+  readonly problems: readonly string[];
+}
+
 /**
  * One ADD, or the DEL after an ADD, with one fault; then DEL, or GC with nothing in use, must leave nothing; the next
  * ADD, tried after every third, must succeed.
- * Returns what was not so, each with the place of the fault.
  */
-async function inject({host, netns, before, verb, call, fault, cleanUp}: Injection): Promise<string[]> {
+async function inject({host, netns, before, verb, call, fault, cleanUp}: Injection): Promise<Injected> {
   const problems: string[] = [];
   const where = `${fault} in ${verb} at ${call.name} ${call.nth} (${call.text.slice(0, 100)}), then ${cleanUp}`;
   const plugin = {conf, netns, containerId: 'hit', options: quiet};
   const under = injecting(call, fault, '/run/injected');
   if (verb === 'DEL') await callPlugin(host, {...plugin, command: 'ADD'});
   const hit = await tryPlugin(host, {...plugin, command: verb, under});
-  const counts = fault === 'KILL' || hasHit(await host.read('/run/injected'));
-  if (
-    counts &&
-    fault !== 'KILL' &&
-    hit.code !== 0 &&
-    hit.stdout !== '' &&
-    typeof hit.reply?.code !== 'number'
-  )
+  const isHit = fault === 'KILL' ? isKilled(hit) : hasHit(await host.read('/run/injected'));
+  if (isHit && fault !== 'KILL' && hit.code !== 0 && hit.stdout !== '' && typeof hit.reply?.code !== 'number')
     problems.push(`no error in JSON: ${hit.stdout}${hit.stderr}`);
   const cleaned = await tryPlugin(host, {
     ...plugin,
@@ -89,7 +97,7 @@ async function inject({host, netns, before, verb, call, fault, cleanUp}: Injecti
     await callPlugin(host, {...plugin, command: 'DEL'});
   }
   await pristine(host);
-  return problems.map((problem) => `${where}: ${problem}`);
+  return {isHit, problems: problems.map((problem) => `${where}: ${problem}`)};
 }
 
 interface Wanted {
@@ -113,11 +121,15 @@ async function injectAll(t: ExecutionContext, {verb = 'ADD', fault, only = () =>
   t.true(chosen.length > 10);
   t.log(`${chosen.length} system calls`);
   const problems: string[] = [];
+  let hits = 0;
   for (const [index, call] of chosen.entries()) {
     const cleanUp = index % 2 === 0 ? 'DEL' : 'GC';
-    problems.push(...(await inject({host, netns, before, verb, call, fault, cleanUp})));
+    const injected = await inject({host, netns, before, verb, call, fault, cleanUp});
+    problems.push(...injected.problems);
+    if (injected.isHit) hits++;
   }
   t.deepEqual(problems, []);
+  t.true(hits >= chosen.length * 0.8, `${hits} of ${chosen.length} were hit`);
 }
 
 test('what an ADD leaves that was killed at any system call, DEL or GC removes', async (t) => {

@@ -4,7 +4,7 @@ import {makeHost, type TestHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
 import {pluginDir} from './harness/paths.ts';
 import {callPlugin, referenceDir, tryPlugin, type PluginCall} from './harness/plugin.ts';
-import {injecting, parseTrace, tracing} from './harness/strace.ts';
+import {isKilled, injecting, parseTrace, tracing} from './harness/strace.ts';
 
 const test = testWith('root', 'apt');
 
@@ -157,10 +157,12 @@ test('killed at any system call of an ADD, a reservation is whole or not there',
   );
   const names = new Set(calls.map(({name}) => name));
   for (const name of ['openat', 'link', 'unlink']) t.true(names.has(name), `an ADD calls ${name}`);
+  let hits = 0;
   for (const [i, each] of calls.entries()) {
     const containerId = `hit-${i}`;
     const under = injecting(each, 'KILL', '/run/injected');
-    await tryPlugin(host, {...call, containerId, command: 'ADD', under, options: quiet});
+    if (isKilled(await tryPlugin(host, {...call, containerId, command: 'ADD', under, options: quiet})))
+      hits++;
     const where = `${each.name} ${each.nth} (${each.text.slice(0, 80)})`;
     const files = (await listReservations(host, 'killed')).filter((file) => file !== '.weft-new');
     const contents = await Promise.all(files.map((file) => host.read(`${dataDir}/killed/${file}`)));
@@ -174,6 +176,7 @@ test('killed at any system call of an ADD, a reservation is whole or not there',
   }
   await callPlugin(host, {...call, containerId: 'last', command: 'ADD'});
   t.is((await listReservations(host, 'killed')).length, 3);
+  t.true(hits >= calls.length * 0.8, `${hits} of ${calls.length} were hit`);
 });
 
 test('a full or read-only file system is named, with the remedy, and nothing is left', async (t) => {
@@ -216,6 +219,8 @@ test('an unprivileged user has reservations in a directory of its own', async (t
     conf,
     netns: '/no/such/netns',
     containerId: 'a',
+    // The repository may lie where nobody else looks.
+    dir: '/opt/cni/bin',
     under: ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'],
   };
   const {ips} = await callPlugin(host, {...call, command: 'ADD'});

@@ -44,16 +44,16 @@ test.serial('the lease revoked, the key deleted: the same subnet is taken again'
 test.serial('a lease that ends is followed by another, driven by the time etcd says is left', async (t) => {
   const etcd = await makeEtcd(t);
   await putKey(etcd, 'config', network);
-  const a = joinEtcd(t, etcd, 'a', {last: 1, leaseTtlS: 5, aliveTtlS: 2});
+  const a = joinEtcd(t, etcd, 'a', {last: 1, leaseTtlS: 8, aliveTtlS: 4});
   await a.until('ready', isReady);
   const key = `${prefix}/subnets/${subnetOf(a)!.replace('/', '-')}`;
   const created = async () =>
     /"create_revision":(\d+)/.exec((await etcd.ctl(['get', '-w', 'json', key])).stdout)?.[1];
   const before = await created();
-  await setTimeout(8000);
+  await setTimeout(12_000);
   t.is(await created(), before, 'the lease was renewed');
   etcd.members[0]!.pause();
-  await setTimeout(7000);
+  await setTimeout(11_000);
   etcd.members[0]!.resume();
   await a.until('ready', isReady);
   while ((await created()) === undefined);
@@ -260,12 +260,12 @@ test.serial('clocks that are set do not matter', async (t) => {
   t.teardown(() => {
     Date.now = now;
   });
-  const a = joinEtcd(t, etcd, 'a', {last: 1, leaseTtlS: 5, aliveTtlS: 2});
+  const a = joinEtcd(t, etcd, 'a', {last: 1, leaseTtlS: 10, aliveTtlS: 5});
   await a.until('ready', isReady);
   const states = a.states.length;
   for (const days of [1, -1]) {
     Date.now = () => now() + days * 86_400_000;
-    await setTimeout(3500);
+    await setTimeout(6000);
   }
   t.is(a.states.length, states);
   t.true((await listKeys(etcd, 'alive')).length === 1);

@@ -36,6 +36,8 @@ test('addresses of both families', async (t) => {
     addAddress(rt, {...cidr('fd00:2::3/64'), ...br0}),
   ]);
   await t.throwsAsync(addAddress(rt, {...cidr('10.1.2.3/24'), ...br0}), {code: 'EEXIST'});
+  // At once: an address is tentative for a second only.
+  const listed = new Map((await listAddresses(rt, br0)).map((each) => [formatCidr(each), each]));
   const [shown] = await show('ip', '-4', 'addr', 'show', 'br0');
   t.deepEqual(
     (shown!['addr_info'] as {local: string; broadcast?: string}[]).map((each) => [
@@ -47,7 +49,6 @@ test('addresses of both families', async (t) => {
       ['10.1.3.0', undefined],
     ],
   );
-  const listed = new Map((await listAddresses(rt, br0)).map((each) => [formatCidr(each), each]));
   t.like(listed.get('10.1.2.3/24'), {tentative: false, scope: 0});
   t.false(listed.get('fd00:1::3/64')!.tentative);
   t.true(listed.get('fd00:2::3/64')!.tentative);

@@ -76,7 +76,7 @@ function tell(
   {tookMs, aimMs}: {readonly tookMs: number; readonly aimMs: number},
 ) {
   t.log(`${what}: ${tookMs.toFixed(0)} ms (aim ${aimMs} ms)`);
-  t.true(tookMs <= Math.max(10 * aimMs, 5000));
+  t.true(tookMs <= Math.max(10 * aimMs, 15_000));
 }
 
 async function restart(options: Parameters<typeof config>[0] = {}): Promise<RunningAgent> {
@@ -226,7 +226,7 @@ serial('the underlay goes and comes back', async (t) => {
   await rig.host('h1').plug();
   const tookMs = await kernel.until(good, 20_000);
   tell(t, 'everything back', {tookMs, aimMs: 1000});
-  await agent.untilReady(5000);
+  await agent.untilReady(20_000);
   t.true(await pings(h1(), 'pod', pods.get('h2')!.ipv4));
 });
 

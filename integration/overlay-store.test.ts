@@ -1,6 +1,6 @@
 import {setTimeout} from 'node:timers/promises';
 import type {ExecutionContext} from 'ava';
-import {pings} from './harness/attachment.ts';
+import {eventuallyPings, pings} from './harness/attachment.ts';
 import type {Etcd} from './harness/etcd.ts';
 import {testWith} from './harness/needs.ts';
 import {waitFor, type RunningAgent} from './harness/overlay-agent.ts';
@@ -91,7 +91,7 @@ function tell(
   {tookMs, aimMs}: {readonly tookMs: number; readonly aimMs: number},
 ) {
   t.log(`${what}: ${tookMs.toFixed(0)} ms (aim ${aimMs} ms)`);
-  t.true(tookMs <= Math.max(10 * aimMs, 5000));
+  t.true(tookMs <= Math.max(10 * aimMs, 15_000));
 }
 
 /** Packets between a host and the store go no further. */
@@ -141,7 +141,9 @@ serial('each host has a subnet of its own, and containers reach each other', asy
     ['h3', 'h1'],
   ] as const)
     for (const address of [pods.get(to)!.ipv4, pods.get(to)!.ipv6])
-      t.true(await pings(rig.host(from).host, 'pod', address));
+      // Each host hears of the others in its own time.
+      await eventuallyPings(rig.host(from).host, 'pod', address);
+  t.pass();
 });
 
 serial('figures of a network that works', async (t) => {
@@ -366,7 +368,7 @@ serial(
     );
     tell(t, 'taken again after it ran out', {tookMs: back, aimMs: 2000});
     await kernel.untilTrue('its entries', (lines) => countRoutes(lines) === 4, 20_000);
-    t.true(await pings(h1(), 'pod', pods.get('h3')!.ipv4));
+    await eventuallyPings(h1(), 'pod', pods.get('h3')!.ipv4);
     await agent.kill('TERM');
     agents.set('h3', await rig.host('h3').startAgent(config('h3')));
   },
@@ -435,7 +437,7 @@ serial('the address of a host changes: its peers follow, its subnet stays', asyn
   );
   tell(t, 'in the kernel of another host', {tookMs, aimMs: 1000});
   t.deepEqual((await network('h2')).subnets, subnets);
-  t.true(await pings(h1(), 'pod', pods.get('h2')!.ipv4));
+  await eventuallyPings(h1(), 'pod', pods.get('h2')!.ipv4);
   await host.sh(
     `ip address del 192.168.50.112/24 dev eth0; ip address add 192.168.50.12/24 dev eth0; ip route replace default via 192.168.50.1`,
   );

@@ -164,7 +164,8 @@ test('the npm client of Consul registers, waits, finds; without a certificate no
   t.is(said.nodes[0]?.Node, 'node-a');
   t.deepEqual(said.gone, []);
   const {code} = await host.run(['curl', '-sk', 'https://127.0.0.1:8501/v1/agent/services'], {mayFail: true});
-  t.not(code, 0);
+  // curl(1): the TLS handshake failed, or what was said after it, as there is no certificate of ours.
+  t.true(code === 35 || code === 56, String(code));
   const refused = await host.run([weft, 'service', 'register', 'a b'], {mayFail: true});
   t.regex(refused.stderr, /weft service: "Name": "a b" is no name/);
 });

@@ -2,7 +2,15 @@ import {makeHost, type TestHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
 import {callPlugin, tryPlugin} from './harness/plugin.ts';
 import {findLeft, staysByDesign, takeSnapshot} from './harness/snapshot.ts';
-import {injecting, parseTrace, tracing, type Fault, type TracedCall} from './harness/strace.ts';
+import {
+  hasHit,
+  isKilled,
+  injecting,
+  parseTrace,
+  tracing,
+  type Fault,
+  type TracedCall,
+} from './harness/strace.ts';
 
 // What the plugin writes beside its delegate's work: faults.test.ts does the same to the delegate.
 
@@ -43,9 +51,14 @@ const places = /\/var\/lib\/cni\/flannel|\/run\/weft\/overlay/;
 async function trace(host: TestHost, netns: string, verb: 'ADD' | 'DEL'): Promise<TracedCall[]> {
   const call = {conf, netns, containerId: 'traced', options: quiet};
   const under = (each: string) => (each === verb ? {under: tracing('/run/trace')} : {});
+  // What is made for the first container of a host stays, and those that are hit do not make it.
+  await callPlugin(host, {...call, command: 'ADD'});
+  await callPlugin(host, {...call, command: 'DEL'});
+  await host.sh('rm -rf /run/weft/overlay', quiet);
   await callPlugin(host, {...call, command: 'ADD', ...under('ADD')});
   await callPlugin(host, {...call, command: 'DEL', ...under('DEL')});
-  await host.sh('rm -rf /var/lib/cni/* /run/weft/overlay', quiet);
+  await callPlugin(host, {...call, command: 'GC', attachments: []});
+  await host.sh('rm -rf /run/weft/overlay', quiet);
   const calls = parseTrace(await host.read('/run/trace'));
   // What follows an open of one of the files (write, close) is of it as well.
   return calls.filter(({text}, i) => places.test(text) || places.test(calls[i - 1]?.text ?? ''));
@@ -64,6 +77,7 @@ for (const verb of ['ADD', 'DEL'] as const)
       const calls = await trace(host, netns, verb);
       t.true(calls.length >= (verb === 'ADD' ? 8 : 2), `${calls.length} calls`);
       const call = {conf, netns, containerId: 'hit', options: quiet};
+      let hits = 0;
       for (const [i, traced] of calls.entries()) {
         const cleanUp = i % 2 === 0 ? 'DEL' : 'GC';
         const where = `${traced.name} ${traced.nth} (${traced.text.slice(0, 80)}), then ${cleanUp}`;
@@ -73,6 +87,7 @@ for (const verb of ['ADD', 'DEL'] as const)
           command: verb,
           under: injecting(traced, fault, '/run/injected'),
         });
+        if (fault === 'KILL' ? isKilled(hit) : hasHit(await host.read('/run/injected'))) hits++;
         if (fault !== 'KILL' && hit.code !== 0 && hit.stdout !== '')
           t.is(typeof hit.reply?.code, 'number', `${where}: ${hit.stdout}${hit.stderr}`);
         await callPlugin(host, {...call, command: cleanUp, ...(cleanUp === 'GC' && {attachments: []})});
@@ -84,4 +99,5 @@ for (const verb of ['ADD', 'DEL'] as const)
         await host.sh('rm -rf /run/weft/overlay', quiet);
       }
       t.log(`${calls.length} system calls`);
+      t.true(hits >= calls.length * 0.8, `${hits} of ${calls.length} were hit`);
     });

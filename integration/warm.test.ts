@@ -118,7 +118,7 @@ test('an ADD whose caller has gone is taken back', async (t) => {
   const before = await takeSnapshot(host);
   const release = await holdLock(host);
   // As a runtime does at its deadline.
-  const under = ['timeout', '--signal=KILL', '1'];
+  const under = ['timeout', '--signal=KILL', '3'];
   const {signal, code} = await tryPlugin(host, {...call, under, command: 'ADD'});
   t.true(signal === 'SIGKILL' || code === 137);
   await release();

@@ -66,7 +66,7 @@ async function converse(random: Random, base: Pick<WarmCall, 'socket' | 'release
         encodeFrame(random.oneIn(5) ? random.below(300) : 3, Buffer.alloc(random.oneIn(9) ? 7 : 0)),
       );
     if (random.oneIn(2)) socket.end();
-    const answer = await Promise.race([connection.next(), sleep(60).then(() => undefined)]);
+    const answer = await Promise.race([connection.next(), sleep(300).then(() => undefined)]);
     if (answer === undefined) return 'waits';
     if (answer.type !== 2) return String(answer.type);
     if (random.oneIn(10)) return 'left when ready';

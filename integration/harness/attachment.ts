@@ -173,7 +173,7 @@ export async function makeOutside(host: TestHost): Promise<Outside> {
   );
   // A link that came up a moment ago may lose its first packets; tests are about those of containers.
   for (const address of ['192.0.2.2', '2001:db8:ff::2'])
-    await host.sh(`for i in 1 2 3 4 5; do ping -c 1 -W 1 "$1" >/dev/null && exit; done; exit 1`, {
+    await host.sh(`for i in $(seq 20); do ping -c 1 -W 1 "$1" >/dev/null && exit; done; exit 1`, {
       args: [address],
       timeoutMs: 30_000,
     });

@@ -19,6 +19,7 @@ export const packageSets = {
     'busybox-static',
     'procps',
     'netbase',
+    'curl',
   ],
   ping: ['iputils-ping'],
   reference: ['containernetworking-plugins'],
@@ -47,7 +48,7 @@ function directoryOf(set: PackageSet): string {
   const release = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '';
   const id = /^VERSION_ID="?([^"\n]*)/m.exec(release)?.[1] ?? 'unknown';
   const key = createHash('sha256')
-    .update(JSON.stringify(['6', packageSets[set], id, process.arch, cacheDir]))
+    .update(JSON.stringify(['7', packageSets[set], id, process.arch, cacheDir]))
     .digest('hex');
   return path.join(cacheDir, 'debian', `${set}-${key.slice(0, 12)}`);
 }

@@ -32,7 +32,9 @@ export interface Answer {
   readonly bytes: number;
 }
 
-const patienceMs = 3000;
+// Beside other tests a process may have to wait for a processor.
+const patienceMs = 8000;
+const askAgainMs = 2000;
 const [verb, json = '[]'] = process.argv.slice(2);
 
 if (verb === 'serve') {
@@ -95,13 +97,16 @@ function describe(bytes: Buffer): Answer {
 
 async function askUdp(server: string, message: Buffer): Promise<Buffer> {
   const socket = dgram.createSocket(server.includes(':') ? 'udp6' : 'udp4');
+  let again: NodeJS.Timeout | undefined;
   try {
     socket.connect(53, server);
     await once(socket, 'connect');
     socket.send(message);
+    again = setInterval(() => socket.send(message), askAgainMs);
     const [reply] = (await once(socket, 'message', {signal: AbortSignal.timeout(patienceMs)})) as [Buffer];
     return reply;
   } finally {
+    clearInterval(again);
     socket.close();
   }
 }

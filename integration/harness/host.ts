@@ -220,10 +220,12 @@ export async function startHost(
       await host.sh(
         `joined=$(ip -o link show type veth | grep -E ' link-netns ${name}( |$)' | sed 's/^[0-9]*: //; s/[@:].*//')
         umount /run/netns/${name}; rm /run/netns/${name}
-        for i in $(seq 50); do
-          left=; for link in $joined; do [ -e /sys/class/net/$link ] && left=1; done
-          [ $left ] || break; sleep 0.1
-        done`,
+        for i in $(seq 600); do
+          left=; for link in $joined; do [ -e /sys/class/net/$link ] && left=$link; done
+          [ $left ] || exit 0; sleep 0.1
+        done
+        echo "$left is still there" >&2; exit 1`,
+        {timeoutMs: 90_000},
       );
     },
     inNetns: (name, argv) => ['nsenter', `--net=/run/netns/${name}`, '--', ...argv],

@@ -166,7 +166,13 @@ async function flood(count: number): Promise<object> {
     socket.send(question(i & 0xffff, name));
     if (i % 50 === 0) await sleep(0);
   }
-  await sleep(500);
+  // Some get lost.
+  const answered = () => Object.values(codes).reduce((sum, each) => sum + each, 0);
+  for (const deadline = Date.now() + 10_000; answered() < count && Date.now() < deadline;) {
+    const before = answered();
+    await sleep(1000);
+    if (answered() > 0 && answered() === before) break;
+  }
   socket.close();
   return codes;
 }

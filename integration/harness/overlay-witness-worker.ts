@@ -1,5 +1,6 @@
 import dgram from 'node:dgram';
 import net from 'node:net';
+import {setTimeout as sleep} from 'node:timers/promises';
 
 /*
  * A witness of the traffic between two pods, run inside one: `node overlay-witness-worker.ts serve PORT` answers UDP and TCP
@@ -7,6 +8,9 @@ import net from 'node:net';
  * TCP messages on one connection, and when its stdin ends prints one line of JSON (WitnessReport of overlay-witness.ts).
  * `node overlay-witness-worker.ts ask ADDRESS PORT SECONDS` sends four bytes again when they came back, and prints how often.
  */
+
+// Without any answer for so long, none comes.
+const patienceMs = 2000;
 
 const [verb, first = '', second = '', third = '20'] = process.argv.slice(2);
 
@@ -80,13 +84,16 @@ function probe(address: string, port: number, intervalMs: number): void {
   });
   tcp.on('error', (error) => (tcpClosed ??= error.message));
   tcp.on('close', () => (tcpClosed ??= 'closed'));
+  let timer: NodeJS.Timeout | undefined;
   tcp.on('connect', () => {
     lastAnswer = performance.now();
     longestStallMs = 0;
+    // Not before: what cannot get there yet is not lost.
+    timer = setInterval(send, intervalMs);
     console.log('ready');
   });
 
-  const timer = setInterval(() => {
+  function send(): void {
     const packet = Buffer.alloc(4);
     packet.writeUInt32BE(sentAt.length, 0);
     sentAt.push(performance.now());
@@ -98,13 +105,23 @@ function probe(address: string, port: number, intervalMs: number): void {
       message.writeUInt32BE(tcpSent++, 0);
       tcp.write(message);
     }
-  }, intervalMs);
+  }
+
+  /** What is on its way has time to arrive; what does not is lost. */
+  async function settle(): Promise<void> {
+    const answers = () => answeredAt.filter((at) => at !== undefined).length + tcpAnswered;
+    let known = answers();
+    for (let quietMs = 0; quietMs < patienceMs && known < sentAt.length + tcpSent; quietMs += 50) {
+      await sleep(50);
+      if (answers() > known) quietMs = 0;
+      known = answers();
+    }
+  }
 
   process.stdin.resume();
   process.stdin.on('end', () => {
     clearInterval(timer);
-    // What is on its way has time to arrive; what was not answered by then is lost.
-    setTimeout(() => {
+    void settle().then(() => {
       const windows: {fromMs: number; packets: number; lengthMs: number}[] = [];
       let lost = 0;
       for (const [number, at] of sentAt.entries()) {
@@ -136,6 +153,6 @@ function probe(address: string, port: number, intervalMs: number): void {
         })}`,
       );
       process.exit();
-    }, 500);
+    });
   });
 }

@@ -2,7 +2,7 @@ import {spawn} from 'node:child_process';
 import {closeSync, openSync} from 'node:fs';
 import {setns} from '../../lib/netns/native.ts';
 import {runCommand} from './command.ts';
-import {ensurePackages, type PackageSet} from './debian.ts';
+import {ensurePackages, toolPath, type PackageSet} from './debian.ts';
 
 /**
  * Moves this process's main thread into a new network namespace with `lo` up, for good: sockets opened and processes
@@ -10,7 +10,7 @@ import {ensurePackages, type PackageSet} from './debian.ts';
  * process.
  */
 export async function enterOwnNetns(...packages: readonly PackageSet[]): Promise<void> {
-  for (const set of packages) await ensurePackages(set);
+  for (const set of ['tools', ...packages] as const) await ensurePackages(set);
   const holder = spawn(
     'setpriv',
     ['--pdeathsig', 'KILL', 'unshare', '--net', 'sh', '-c', 'echo ready; exec sleep 60'],
@@ -26,5 +26,5 @@ export async function enterOwnNetns(...packages: readonly PackageSet[]): Promise
   setns(fd);
   closeSync(fd);
   holder.kill('SIGKILL');
-  await runCommand(['ip', 'link', 'set', 'lo', 'up']);
+  await runCommand([toolPath('ip'), 'link', 'set', 'lo', 'up']);
 }

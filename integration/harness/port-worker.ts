@@ -17,7 +17,9 @@ interface Question {
 }
 
 const [verb, first = '', ...rest] = process.argv.slice(2);
-const patienceMs = 1500;
+// Beside other tests a process may have to wait for a processor.
+const patienceMs = 6000;
+const askAgainMs = 1500;
 
 if (verb === 'serve') await serve(first, rest.map(Number));
 else console.log(JSON.stringify(await Promise.all((JSON.parse(first) as Question[]).map(ask))));
@@ -64,13 +66,18 @@ function askUdp({address, port, source, sourcePort}: Omit<Question, 'protocol'>)
   const {promise, resolve} = Promise.withResolvers<string>();
   const socket = dgram.createSocket(address.includes(':') ? 'udp6' : 'udp4');
   const timer = setTimeout(() => resolve('ETIMEDOUT'), patienceMs);
+  let again: NodeJS.Timeout | undefined;
   socket.on('message', (message) => resolve(message.toString()));
   socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'error'));
   socket.bind(sourcePort ?? 0, source, () => {
-    socket.connect(port, address, () => socket.send('who?'));
+    socket.connect(port, address, () => {
+      socket.send('who?');
+      again = setInterval(() => socket.send('who?'), askAgainMs);
+    });
   });
   return promise.finally(() => {
     clearTimeout(timer);
+    clearInterval(again);
     socket.close();
   });
 }

@@ -70,7 +70,8 @@ export async function bootSecondKernel({
       [
         ['--pdeathsig', 'KILL', path.join(binOf('kernel'), 'qemu-system-x86_64')],
         ['-L', path.join(root, 'usr/share/seabios'), '-L', path.join(root, 'usr/share/qemu')],
-        ['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', String(memoryMiB)],
+        // One processor: with two, Node's threads ended now and then in checks of V8's own, or in SIGSEGV.
+        ['-accel', 'tcg,thread=single', '-cpu', 'max', '-smp', '1', '-m', String(memoryMiB)],
         ['-nodefaults', '-display', 'none', '-no-reboot'],
         ['-serial', `file:${log}`, '-serial', 'stdio'],
         ['-kernel', path.join(root, 'boot', `vmlinuz-${version}`), '-initrd', initrd],

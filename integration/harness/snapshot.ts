@@ -108,7 +108,8 @@ export const staysByDesign: readonly RegExp[] = [
   /^route \S+  cni-?[a-z]*\d* /,
   /^file \S+\/(lock|last_reserved_ip\.\d+)$/,
   /^file \/run\/weft\/host-local\//,
-  /^nft (table|chain) /,
+  // But for those of one container.
+  /^nft (table|chain) (?!.*"name":"(cni-br-iface-|portmap-(taken|if-)))/,
   /^nft rule \{"family":"inet","table":"weft","chain":"masq-/,
   /^nft rule \{"family":"(inet|bridge)","table":"weft-firewall"/,
   /^nft (set|map) \S+ \S+ \S+$/,

@@ -1,3 +1,4 @@
+import type {Output} from './command.ts';
 import {toolPath} from './debian.ts';
 
 /** One system call of a traced program's first thread. */
@@ -55,12 +56,18 @@ export function injecting({name, nth}: TracedCall, fault: Fault, file: string): 
   return [toolPath('strace'), '-f', '-qq', '-y', '-o', file, '-e', `trace=${name}`, '-e', inject];
 }
 
+/** Whether a command was killed, or what it ran. */
+export function isKilled({signal, code}: Pick<Output, 'signal' | 'code'>): boolean {
+  return signal === 'SIGKILL' || code === 137;
+}
+
 /**
  * Whether a trace of `injecting` shows that the fault hit a change of something outside. It may miss: threads
  * wake each other by writes, now more and now less of them, and a failing one ends Node itself.
  */
 export function hasHit(text: string): boolean {
   const injected = text.split('\n').filter((line) => line.includes('(INJECTED)'));
+  if (injected.length === 0) return false;
   return injected.every((line) => {
     const [, name = '', rest = ''] = /^\d+ +(\w+)\((.*)$/.exec(line) ?? [];
     return isOutside(name, rest);

@@ -62,7 +62,7 @@ test('agents encrypt a network, mend it, and change its secret', async (t) => {
 
   // Another secret: known to all, used by one after the other, and then the old one goes.
   const witness = h2.host.run(
-    h2.host.inNetns('two', ['ping', '-i', '0.2', '-w', '30', '-W', '10', one.ipv4]),
+    h2.host.inNetns('two', ['ping', '-i', '0.2', '-c', '150', '-W', '10', one.ipv4]),
     {timeoutMs: 120_000},
   );
   for (const [host, ids] of [

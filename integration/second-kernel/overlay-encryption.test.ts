@@ -138,7 +138,7 @@ test.serial('one secret takes the place of another, and no packet is lost', asyn
   const [a, b] = hosts;
   for (const host of hosts) await encrypt(host, [first]);
   await t.notThrowsAsync(ping(a));
-  const witness = a.run('ping', '-i', '0.1', '-w', '12', '-W', '5', '-p', pattern, '10.244.2.1');
+  const witness = a.run('ping', '-i', '0.1', '-c', '120', '-W', '5', '-p', pattern, '10.244.2.1');
   const sniffer = await sniff(b, 'eth0', [word]);
   const steps: readonly (readonly [OverlayHost, readonly OverlaySecret[]])[] = [
     // All hosts know it,

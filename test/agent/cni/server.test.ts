@@ -290,7 +290,7 @@ test('requests that together are too large are sent away, whole or not', async (
 });
 
 test('a client that says nothing, or stops in the middle, is left after a while', async (t) => {
-  const {request, server} = await start(t, {timeoutMs: 50});
+  const {request, server} = await start(t, {timeoutMs: 500});
   const whole = encodeFrame(1, encodeRequest(request).payload);
   for (const bytes of [Buffer.alloc(0), whole.subarray(0, 4), whole.subarray(0, 40), whole]) {
     const {socket} = await openWarm(request.socket);

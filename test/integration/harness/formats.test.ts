@@ -30,6 +30,7 @@ test('a trace is read for what the first thread changes outside of the program',
 
 test('a fault counts when it hit a change outside', (t) => {
   t.true(hasHit('100 unlink("/var/lib/cni/x") = -1 EIO (Input/output error) (INJECTED)'));
+  t.false(hasHit('100 unlink("/var/lib/cni/x") = 0'));
   t.false(hasHit('100 write(5<anon_inode:[eventfd]>, "\\1", 8) = -1 EIO (Input/output error) (INJECTED)'));
 });
 

@@ -37,9 +37,10 @@ test('a call that fails gives the lock to the next', async (t) => {
 
 test('waits for another process, and says who after the deadline', async (t) => {
   const path = join(makeStore(t).root, 'lock');
-  const holder = spawn('flock', [path, 'sh', '-c', 'echo held; sleep 0.3'], {
+  const holder = spawn('flock', ['--no-fork', path, 'sh', '-c', 'echo held; exec sleep 60'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  t.teardown(() => holder.kill('SIGKILL'));
   await once(holder.stdout, 'data');
   const error = await t.throwsAsync(
     withLock({path, timeoutMs: 50}, () => 1),
@@ -48,5 +49,7 @@ test('waits for another process, and says who after the deadline', async (t) => 
   t.is(error.code, 11);
   t.is(error.message, `cannot lock ${path}: another process has held it for 0.05 s`);
   t.is(error.details, `\`lsof ${path}\` shows which process it is`);
-  t.is(await withLock({path, timeoutMs: 5000}, () => 'got it'), 'got it');
+  const next = withLock({path, timeoutMs: 30_000}, () => 'got it');
+  holder.kill('SIGKILL');
+  t.is(await next, 'got it');
 });
