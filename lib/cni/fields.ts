@@ -23,6 +23,17 @@ export const macField = textField<string | undefined>(
   (text) => `address ${text}: invalid MAC address`,
 );
 
+/** A path of a file or folder: whatever the kernel takes as one. */
+export const pathField = z
+  .string()
+  .check(
+    z.refine(isPath, {error: ({input}) => `${JSON.stringify(input)} is not a path: it has a zero byte`}),
+  );
+
+export function isPath(text: string): boolean {
+  return !text.includes('\0');
+}
+
 /** A whole number that fits into an attribute of 32 bits. */
 const uint32 = z.int().check(z.gte(0), z.lte(0xffff_ffff));
 

@@ -4,7 +4,7 @@ import {compact} from '../../lib/cni/compact.ts';
 import {parseConf} from '../../lib/cni/conf.ts';
 import type {ConfCall} from '../../lib/cni/conf.ts';
 import {CniError, errorCodes} from '../../lib/cni/error.ts';
-import {cidrField, ipField, routeField} from '../../lib/cni/fields.ts';
+import {cidrField, ipField, pathField, routeField} from '../../lib/cni/fields.ts';
 import type {Call} from '../../lib/cni/plugin.ts';
 import {findKey, prepareShape} from '../../lib/cni/shape.ts';
 import type {Route} from '../../lib/cni/types.ts';
@@ -17,6 +17,7 @@ import {planRangeSets} from './range.ts';
 import type {RangeConf, RangeSet} from './range.ts';
 
 const text = z.optional(z.string());
+const path = z.optional(pathField);
 
 const range = {
   subnet: z.optional(cidrField),
@@ -38,7 +39,7 @@ const requested = z.pipe(
 );
 const requests = z._default(z.array(requested), []);
 
-const storeKeys = {dataDir: text, indexDir: text};
+const storeKeys = {dataDir: path, indexDir: path};
 
 const schema = prepareShape(
   z.object({
@@ -49,7 +50,7 @@ const schema = prepareShape(
         ...storeKeys,
         ranges: rangeSets,
         routes: z._default(z.array(routeField), []),
-        resolvConf: text,
+        resolvConf: path,
         reclaimAfterReboot: z._default(z.boolean(), true),
         statusFailsWhenFull: z._default(z.boolean(), false),
       }),

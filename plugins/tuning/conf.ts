@@ -4,6 +4,7 @@ import {compact} from '../../lib/cni/compact.ts';
 import {parseConf} from '../../lib/cni/conf.ts';
 import {CniError, errorCodes} from '../../lib/cni/error.ts';
 import type {Call} from '../../lib/cni/plugin.ts';
+import {isPath, pathField} from '../../lib/cni/fields.ts';
 import {findKey, prepareShape} from '../../lib/cni/shape.ts';
 import {parseMac} from '../../lib/ip/mac.ts';
 import type {Attributes} from './attributes.ts';
@@ -18,7 +19,7 @@ const settings = {sysctl: sysctls, mac: text, promisc: flag, mtu: whole, allmult
 const schema = prepareShape(
   z.object({
     ...settings,
-    dataDir: text,
+    dataDir: z.optional(pathField),
     args: z.optional(z.looseObject({cni: z.optional(z.looseObject(settings))})),
     runtimeConfig: z.optional(z.looseObject({mac: text})),
   }),
@@ -73,7 +74,7 @@ export function parseTuningConf(call: Call): TuningConf {
 /** Where the originals are kept: all that DEL and GC need to know, read without complaint. */
 export function findDataDir({conf}: Call): string {
   const dataDir = findKey(conf, 'dataDir');
-  return typeof dataDir === 'string' && dataDir !== '' ? dataDir : defaultDataDir;
+  return typeof dataDir === 'string' && dataDir !== '' && isPath(dataDir) ? dataDir : defaultDataDir;
 }
 
 function listSysctls(values: Readonly<Record<string, string | null>>, ifName: string): readonly Sysctl[] {

@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import {parseConf} from '../../lib/cni/conf.ts';
 import {CniError, errorCodes} from '../../lib/cni/error.ts';
-import {cidrField, routeField} from '../../lib/cni/fields.ts';
+import {cidrField, isPath, pathField, routeField} from '../../lib/cni/fields.ts';
 import type {Owner} from '../../lib/cni/owner.ts';
 import type {Call} from '../../lib/cni/plugin.ts';
 import {findKey, prepareShape} from '../../lib/cni/shape.ts';
@@ -11,14 +11,15 @@ import {overlayRunDir} from '../../lib/overlay/state-file.ts';
 import {defaultSubnetFile} from '../../lib/overlay/subnet-file.ts';
 
 const text = z.optional(z.string());
+const path = z.optional(pathField);
 const object = z.optional(z.looseObject({}));
 
 const schema = prepareShape(
   z.object({
-    subnetFile: text,
-    dataDir: text,
-    runDir: text,
-    network: text,
+    subnetFile: path,
+    dataDir: path,
+    runDir: path,
+    network: path,
     form: z.optional(z.enum(['routed', 'l2'])),
     static: z.optional(z.unknown()),
     node: text,
@@ -139,7 +140,7 @@ export function ownerOf({name, containerId, ifName}: Call): Owner {
 export function findPlaces(call: Pick<Call, 'conf' | 'name'>): Omit<VxlanPlaces, 'owner'> {
   const read = (key: string, fallback: string): string => {
     const value = findKey(call.conf, key);
-    return typeof value === 'string' && value !== '' ? value : fallback;
+    return typeof value === 'string' && value !== '' && isPath(value) ? value : fallback;
   };
   return {
     subnetFile: read('subnetFile', defaultSubnetFile),

@@ -12,7 +12,7 @@ test('the example of the README is the file in conf/', (t) => {
 test('the README names every key of the configuration', (t) => {
   const source = read('plugins/host-local/conf.ts');
   const schemas = source.slice(source.indexOf('const range = {'), source.indexOf('const storeSchema'));
-  const keys = [...schemas.matchAll(/^\s+(\w+): /gm), ...schemas.matchAll(/(\w+): text/g)].map(
+  const keys = [...schemas.matchAll(/^\s+(\w+): /gm), ...schemas.matchAll(/(\w+): (?:text|path)/g)].map(
     (match) => match[1]!,
   );
   const unnamed = keys.filter(

@@ -114,6 +114,11 @@ test(
 );
 test(refuses, {static: 'hosts.json'}, 'static: "hosts.json" is not an absolute path');
 test(refuses, {form: 'l3'}, 'failed to load netconf: form: expected one of "routed", "l2", found "l3"');
+test(
+  refuses,
+  {runDir: '/run/\0'},
+  'failed to load netconf: "/run/\\u0000" is not a path: it has a zero byte',
+);
 test(refuses, {subnetFile: 5}, 'failed to load netconf: subnetFile: expected a string, found 5');
 test(
   refuses,
