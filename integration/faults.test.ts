@@ -121,15 +121,16 @@ async function injectAll(t: ExecutionContext, {verb = 'ADD', fault, only = () =>
   t.true(chosen.length > 10);
   t.log(`${chosen.length} system calls`);
   const problems: string[] = [];
-  let hits = 0;
+  const missed: string[] = [];
   for (const [index, call] of chosen.entries()) {
     const cleanUp = index % 2 === 0 ? 'DEL' : 'GC';
     const injected = await inject({host, netns, before, verb, call, fault, cleanUp});
     problems.push(...injected.problems);
-    if (injected.isHit) hits++;
+    if (!injected.isHit) missed.push(`${call.name} ${call.nth} (${call.text.slice(0, 100)})`);
   }
   t.deepEqual(problems, []);
-  t.true(hits >= chosen.length * 0.8, `${hits} of ${chosen.length} were hit`);
+  // The call that was traced may have had something to do that the others had not.
+  t.true(missed.length < chosen.length * 0.5, ['were not hit:', ...missed].join('\n'));
 }
 
 test('what an ADD leaves that was killed at any system call, DEL or GC removes', async (t) => {

@@ -33,11 +33,11 @@ test('every key of a configuration that sounds like a path is known', (t) => {
   for (const file of globSync(['plugins/**/*.ts', 'lib/**/*.ts'], {cwd: root})) {
     const source = readFileSync(root + file, 'utf8');
     const keys =
-      /\b(\w*(?:dir|file|path|conf|socket))['"]?: (?:z\.|text\b)|findKey\(\w+, '(\w*(?:dir|file|path))'\)/gi;
+      /\b(\w*(?:dir|file|path|conf|socket))['"]?: (?:z\.|(?:text|path)\b)|findKey\(\w+, '(\w*(?:dir|file|path))'\)/gi;
     for (const [, key, looked] of source.matchAll(keys)) found.add((key ?? looked)!.toLowerCase());
   }
-  // Of a result, or of what we wrote ourselves.
-  for (const key of ['socketpath']) found.delete(key);
+  // Of a result, of the environment, or of what we wrote ourselves.
+  for (const key of ['socketpath', 'cni_path']) found.delete(key);
   t.deepEqual(
     [...found].filter((key) => !pathKeys.has(key)),
     [],
