@@ -21,7 +21,7 @@ const crowdSize = 100;
 const fillWidth = 8;
 
 /** An agent is at work for weeks: it has served as many calls of each verb before it is measured. */
-const servedBefore = 100;
+const servedBefore = 500;
 
 /** The first calls that an agent serves, while it compiles what it runs. */
 export async function measureYoung(bench: Bench, network: Conflist): Promise<void> {
