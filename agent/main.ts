@@ -10,7 +10,7 @@ import {cniRow} from './cni/module.ts';
 import {defaultConfigFile, readConfig, type AgentConfig} from './config.ts';
 import {createMetrics} from './http/metrics.ts';
 import {startHttp, type HttpServer} from './http/server.ts';
-import {useCompilers} from './lifecycle/compilers.ts';
+import {keepLittleGarbage, useCompilers} from './lifecycle/v8.ts';
 import {findServiceManager} from './lifecycle/notify.ts';
 import {runService} from './lifecycle/run.ts';
 import {useThreads} from './lifecycle/threads.ts';
@@ -45,6 +45,7 @@ export async function runAgent({
   plugins,
 }: AgentOptions): Promise<number> {
   useCompilers();
+  keepLittleGarbage();
   useThreads();
   const config = readConfig(configFile);
   const file = configFile === undefined ? undefined : resolve(configFile);

@@ -26,7 +26,7 @@ export interface Image {
 
 /**
  * What V8 does for programs that run for long, and a process of 20 ms only pays for: see docs/performance.md. The agent
- * takes the compilers back (agent/lifecycle/compilers.ts).
+ * takes the compilers back (agent/lifecycle/v8.ts).
  */
 const v8Flags = [
   // Hash tables stay as they are in the snapshot: whoever has the executable knows how its strings are hashed.
@@ -36,10 +36,6 @@ const v8Flags = [
   '--no-maglev',
   // Threads for the compilers and the garbage collector; 0 means as many as there are processors.
   '--v8-pool-size=1',
-  // Megabytes: of the new generation at most, and of the old one before it is looked through. With V8's own an agent keeps
-  // a hundred more of garbage.
-  '--max-semi-space-size=4',
-  '--initial-old-space-size=32',
 ];
 
 /** Makes a single executable out of a script, its snapshot and its assets. */
