@@ -1,13 +1,12 @@
 import {setFlagsFromString} from 'node:v8';
 
-// A call runs most functions once or twice: with V8's thresholds (400 runs, 500 since the last type that was new, 30,000 bytes of
-// bytecode) it takes thousands of calls until they are compiled.
+// A call runs most functions once or twice: with V8's thresholds (400 runs, 500 since a type was new) it takes hundreds of calls
+// until they are compiled.
 const flags = [
   '--sparkplug',
   '--maglev',
   '--invocation-count-for-maglev=30',
   '--minimum-invocations-after-ic-update=20',
-  '--interrupt-budget-for-maglev=3000',
 ];
 
 /** Lets V8 compile what runs often: weft starts without, because a plugin call is over before it pays. */
