@@ -58,6 +58,7 @@ async function run(): Promise<void> {
     await measureCalls(bench, 'podman', network);
   });
   await runPart('crowd', () => measureCrowd(bench, networks.masq));
+  for (const site of small) await weighAgent(site, (served) => `agent, ${served} calls`);
   await runPart('full', () => runFull(bench, dirs));
   for (const site of small) await checkWarm(site);
   finish();
@@ -122,10 +123,17 @@ async function runFull(bench: Bench, dirs: Readonly<Record<Kind, string>>): Prom
     console.error(`${((Date.now() - startedAt) / 1000).toFixed(0)} s: ${size} containers are there`);
     await measureFull(bench, {small: sites(bench.sites), large: sites(large), size});
   }
-  for (const site of large.filter(({kind}) => kind === 'warm')) {
-    results.memory.push({what: `agent, ${there} containers`, kind: 'warm', ...(await readAgentMemory(site))});
+  for (const site of large) {
+    await weighAgent(site, () => `agent, ${there} containers`);
     await checkWarm(site);
   }
+}
+
+/** The memory of a site's agent, if it has one that served any call. */
+async function weighAgent(site: Site, name: (served: number) => string): Promise<void> {
+  const counts = await site.countCalls();
+  if (counts && counts.served > 0)
+    results.memory.push({what: name(counts.served), kind: 'warm', ...(await readAgentMemory(site))});
 }
 
 /** A call that the agent refused was measured as a process of its own. */

@@ -1,3 +1,4 @@
+import type {ExecutionContext} from 'ava';
 import {makeHost} from './harness/host.ts';
 import {testWith} from './harness/needs.ts';
 import {makeRig} from './harness/overlay-rig.ts';
@@ -9,7 +10,8 @@ const test = testWith('root');
 const versions = ['0.1.0', '0.2.0', '0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'];
 const checks = ['0.4.0', '1.0.0', '1.1.0'];
 
-test('a delegate without addresses, at a version that cannot say so, leaves nothing', async (t) => {
+/** A host that has its subnet from flanneld, and a container's namespace. */
+async function makeNode(t: ExecutionContext) {
   const host = await makeHost(t);
   await host.write(
     '/run/flannel/subnet.env',
@@ -17,6 +19,11 @@ test('a delegate without addresses, at a version that cannot say so, leaves noth
   );
   const netns = await host.addNetns('pod');
   const before = await takeSnapshot(host);
+  return {host, netns, before};
+}
+
+test('a delegate without addresses, at a version that cannot say so, leaves nothing', async (t) => {
+  const {host, netns, before} = await makeNode(t);
   const conf = {cniVersion: '0.2.0', name: 'pods', type: 'flannel', delegate: {}, ipam: {type: ''}};
   const {code, reply} = await tryPlugin(host, {conf, netns, containerId: 'pod', command: 'ADD'});
   t.is(code, 1);
@@ -26,13 +33,7 @@ test('a delegate without addresses, at a version that cannot say so, leaves noth
 
 for (const cniVersion of versions) {
   test(`${cniVersion}: what ADD prints is what the delegate would print; CHECK and DEL follow`, async (t) => {
-    const host = await makeHost(t);
-    await host.write(
-      '/run/flannel/subnet.env',
-      'FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.7.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n',
-    );
-    const netns = await host.addNetns('pod');
-    const before = await takeSnapshot(host);
+    const {host, netns, before} = await makeNode(t);
     const conf = {cniVersion, name: 'pods', type: 'flannel', delegate: {isDefaultGateway: true}};
     const call = {netns, containerId: 'pod'};
     const added = await tryPlugin(host, {...call, conf, command: 'ADD'});

@@ -55,7 +55,8 @@ export function findKey(object: JsonObject, key: string): Json | undefined {
 /** What comes later comes last, whichever way it is spelled. */
 function merge(earlier: JsonObject, later: JsonObject): JsonObject {
   const said = Object.entries(later).filter(([, value]) => value !== null);
-  const kept = Object.entries(earlier).filter(([key]) => !said.some(([each]) => each === key));
+  const names = new Set(said.map(([key]) => key));
+  const kept = Object.entries(earlier).filter(([key]) => !names.has(key));
   return Object.fromEntries([...kept, ...said]);
 }
 
